@@ -1,0 +1,53 @@
+"""The `collage` command: one Typer application, made of one file per command."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+
+from collage import __version__
+from collage.exceptions import CollageError
+
+# A command's module defines `register(app)`; it must import heavy libraries only inside its functions.
+_COMMANDS = (
+    "_models",
+    "_serve",
+    "_classify",
+    "_demo",
+    "_bench",
+    "_simulate",
+    "_train",
+    "_evaluate",
+    "_export",
+    "_profile",
+)
+
+app = typer.Typer(
+    name="collage",
+    help="Image classification whose tail latency stays close to its median.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line. Errors raised on purpose are one line on stderr and exit status 2."""
+    for name in _COMMANDS:
+        importlib.import_module(f"collage.cli.{name}").register(app)
+    try:
+        app()
+    except CollageError as error:
+        typer.echo(f"collage: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -1,0 +1,118 @@
+"""What goes into the dispatcher and what comes out of it: plain values, no I/O, no images, no clock.
+
+Times are seconds on any clock that never goes back; identifiers are chosen by the caller (queries, workers) or by the
+dispatcher (jobs). All are NamedTuples: immutable, and cheap enough for a simulator that makes millions of them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+QueryId = int
+JobId = int
+WorkerId = str
+
+
+class Role(StrEnum):
+    """A model that a worker may run."""
+
+    SINGLE = "single"
+    COLLAGE = "collage"
+    CHEAP = "cheap"
+    PARITY = "parity"
+
+
+class Source(StrEnum):
+    """Which job answered. All but the first two are degraded."""
+
+    SINGLE = "single"
+    REPLICA = "replica"
+    COLLAGE = "collage"
+    CHEAP = "cheap"
+    PARITY = "parity"
+
+    @property
+    def degraded(self) -> bool:
+        """True where the answer does not come from the single's own model."""
+        return self not in (Source.SINGLE, Source.REPLICA)
+
+    @property
+    def role(self) -> Role:
+        """The model that a job of this kind runs: a replica is a second run of the single."""
+        return Role.SINGLE if self is Source.REPLICA else Role(self.value)
+
+
+class WorkerState(StrEnum):
+    """What a driver tells the dispatcher of a worker."""
+
+    UP = "up"  # joins, or is back: may be given jobs
+    DRAINING = "draining"  # finishes what it runs, is given nothing new
+    DOWN = "down"  # gone: what it ran is lost and must be covered
+
+
+class Why(StrEnum):
+    """Why a query got no answer."""
+
+    DEADLINE = "deadline"
+    OVERLOAD = "overload"  # the bounded queue is full
+    FAILED = "failed"  # every attempt failed, as often as the policy allows
+    NO_WORKERS = "no_workers"
+    CANCELLED = "cancelled"  # the client went away
+
+
+class Outcome(NamedTuple):
+    """What a finished job says of one of its queries, in the order of `Start.queries`.
+
+    known: False where the model gave no class (an "unknown" tile, NaN, a tile without a detection).
+    confidence: highest class probability, 0..1; 0 where unknown.
+    """
+
+    known: bool
+    confidence: float
+
+
+class Start(NamedTuple):
+    """Run a job. For a collage, a query's position in `queries` is its tile, row by row; further tiles are blank."""
+
+    job: JobId
+    worker: WorkerId
+    source: Source
+    queries: tuple[QueryId, ...]
+
+
+class Cancel(NamedTuple):
+    """Nobody needs this job any more. Its slot stays taken until the engine says completed, failed or freed."""
+
+    job: JobId
+
+
+class Answer(NamedTuple):
+    """The query's one outcome: the output at `position` of `job`."""
+
+    query: QueryId
+    source: Source
+    confidence: float
+    job: JobId
+    position: int
+
+
+class Reject(NamedTuple):
+    """The query's one outcome, where it is no answer."""
+
+    query: QueryId
+    why: Why
+
+
+class Settled(NamedTuple):
+    """No job of this query will start any more and none that matters is running: forget its image and outputs.
+
+    Comes after Answer or Reject; for a control only once its losers are done, so that a driver can compare their
+    outputs with the answer.
+    """
+
+    query: QueryId
+    control: bool
+
+
+Action = Start | Cancel | Answer | Reject | Settled

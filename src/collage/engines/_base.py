@@ -1,0 +1,65 @@
+"""The border between the dispatcher's driver and whatever runs models.
+
+An engine starts and supervises workers, runs one job at a time per slot, and reports by calling its listener. All calls,
+both ways, are made on the event loop's thread; none blocks.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collage.dispatch import JobId, Role, WorkerId
+
+FloatArray = NDArray[np.float32]
+
+
+class CancelEffect(StrEnum):
+    """What cancelling a running job does."""
+
+    NOTHING = "nothing"  # it runs to its end; the slot is taken until then
+    COOPERATIVE = "cooperative"  # it stops soon and the slot is free
+    KILL = "kill"  # the worker is killed and restarted: frees the slot at a restart's cost
+
+
+class EngineListener(Protocol):
+    """What an engine tells its owner."""
+
+    def worker_up(self, worker: WorkerId, roles: frozenset[Role], slots: int) -> None:
+        """The worker is ready for jobs (first start, restart or reconnect)."""
+
+    def worker_down(self, worker: WorkerId, why: str) -> None:
+        """The worker is gone. Its running jobs are lost; no job_* call follows for them."""
+
+    def job_completed(self, job: JobId, output: FloatArray, seconds: float) -> None:
+        """The job's model output, first axis as the model gives it, and its time on the worker."""
+
+    def job_failed(self, job: JobId, why: str) -> None:
+        """The worker lives but the job gave no usable output."""
+
+    def job_freed(self, job: JobId) -> None:
+        """A cancelled job has stopped without output and its slot is free."""
+
+
+class Engine(Protocol):
+    """Runs jobs on workers."""
+
+    cancel_effect: CancelEffect
+
+    async def start(self, listener: EngineListener) -> None:
+        """Start the workers; returns when all had their chance to come up.
+
+        Raises ModelError where no worker could load its models.
+        """
+
+    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray) -> None:
+        """Run the worker's model for `role` on inputs (1, C, H, W), float32, already normalised."""
+
+    def cancel(self, job: JobId) -> None:
+        """Nobody needs the job any more; what follows is `cancel_effect`."""
+
+    async def stop(self) -> None:
+        """Stop all workers and free everything. Idempotent."""

@@ -1,0 +1,88 @@
+"""Every error that Collage raises on purpose, in one tree.
+
+    CollageError
+    ├── InvalidInput            what a client sent; names the field. HTTP 400
+    │   ├── InvalidImage        bytes that are no readable image
+    │   ├── TooLarge            over a limit on bytes, pixels or images. HTTP 413
+    │   └── UnknownModel        no model of that name or version. HTTP 404
+    ├── Unavailable             the service cannot answer now, and says when to come back. HTTP 503
+    │   └── DeadlineExceeded    no answer within the client's deadline. HTTP 504
+    ├── ModelError              a model file or card that is missing, damaged, or does not fit its partner
+    ├── DataMissing             a dataset that is not here; says how to get it
+    └── SettingsError           a setting or experiment file that makes no sense; names the key
+
+A message is one line that names the input and, where there is one, the fix. Commands print it without a traceback.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CollageError",
+    "DataMissing",
+    "DeadlineExceeded",
+    "InvalidImage",
+    "InvalidInput",
+    "ModelError",
+    "SettingsError",
+    "TooLarge",
+    "Unavailable",
+    "UnknownModel",
+]
+
+
+class CollageError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class InvalidInput(CollageError):
+    """What a client sent cannot be used. `field` names the part of the request at fault."""
+
+    status = 400
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class InvalidImage(InvalidInput):
+    """Bytes that are no readable image."""
+
+
+class TooLarge(InvalidInput):
+    """Over a limit on bytes, pixels or images."""
+
+    status = 413
+
+
+class UnknownModel(InvalidInput):
+    """No model of that name or version is served."""
+
+    status = 404
+
+
+class Unavailable(CollageError):
+    """The service cannot answer now. `retry_after` is in seconds."""
+
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(Unavailable):
+    """No answer within the client's deadline."""
+
+    status = 504
+
+
+class ModelError(CollageError):
+    """A model file or card that is missing, damaged, or does not fit its partner."""
+
+
+class DataMissing(CollageError):
+    """A dataset that is not here; the message says how to get it."""
+
+
+class SettingsError(CollageError):
+    """A setting or experiment file that makes no sense; the message names the key."""

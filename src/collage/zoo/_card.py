@@ -1,0 +1,79 @@
+"""A model's card: what the file is, how to feed it, what it was measured to do. One JSON file beside the ONNX file."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from collage.dispatch import Role
+from collage.imaging import Preprocessing
+
+
+class Accuracy(BaseModel):
+    """Measured on the dataset's test images; fractions, 0..1."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    test_images: int
+    accuracy: float = Field(
+        ge=0, le=1, description="A_a of a single or cheap, A_d of a collage with all tiles filled"
+    )
+    per_position: list[float] | None = Field(default=None, description="A_d by tile, row by row")
+    per_fill: list[float] | None = Field(default=None, description="A_d by number of filled tiles, from 1")
+    agreement: float | None = Field(default=None, description="share of answers equal to the single's")
+
+
+class Cost(BaseModel):
+    """What one call costs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    macs: int
+    params: int
+    macs_ratio: float | None = Field(default=None, description="over one call of the bound single")
+    latency_ratio: float | None = Field(
+        default=None, description="measured time over one call of the bound single"
+    )
+
+
+class ModelCard(BaseModel):
+    """Everything that serving needs to know of a model, and what a reader wants to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    version: str = "1"
+    role: Role
+    file: str = Field(description="ONNX file, beside the card")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    preprocessing: Preprocessing = Field(description="of one image; for a collage, of one tile")
+    classes: list[str] = Field(min_length=2)
+    output: Literal["logits", "probabilities"] = "logits"
+    grid: int | None = Field(default=None, ge=2, le=5, description="collage only: tiles a side")
+    unknown: bool = Field(
+        default=False,
+        description="collage only: the model has one output more a tile, its last, that says 'nothing to see here'",
+    )
+    single_sha256: str | None = Field(
+        default=None, description="hash of the single this backup was distilled from"
+    )
+    dataset: str = ""
+    licence: str = ""
+    command: str = Field(default="", description="what makes this model again")
+    notes: str = ""
+    accuracy: Accuracy | None = None
+    cost: Cost | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.role is Role.COLLAGE) != (self.grid is not None):
+            raise ValueError("grid belongs to a collage, and every collage needs one")
+        if self.role is not Role.SINGLE and self.single_sha256 is None:
+            raise ValueError("single_sha256 is needed: a backup is bound to its single")
+        return self
+
+    @property
+    def capacity(self) -> int:
+        """Queries one call can hold."""
+        return self.grid * self.grid if self.grid else 1
