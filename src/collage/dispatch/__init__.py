@@ -12,9 +12,9 @@ from collage.dispatch._events import (
     Settled,
     Source,
     Start,
+    Why,
     WorkerId,
     WorkerState,
-    Why,
 )
 
 __all__ = [

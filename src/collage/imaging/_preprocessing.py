@@ -19,9 +19,7 @@ class Preprocessing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(ge=1, le=4096, description="side of the square input, pixels")
-    resize: int | None = Field(
-        default=None, ge=1, le=8192, description="shorter side before the crop; None: `size`"
-    )
+    resize: int | None = Field(default=None, ge=1, le=8192, description="shorter side before the crop; None: `size`")
     channels: Literal[1, 3] = 3
     mean: tuple[float, ...]
     std: tuple[float, ...]

@@ -16,9 +16,7 @@ class Accuracy(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     test_images: int
-    accuracy: float = Field(
-        ge=0, le=1, description="A_a of a single or cheap, A_d of a collage with all tiles filled"
-    )
+    accuracy: float = Field(ge=0, le=1, description="A_a of a single or cheap, A_d of a collage with all tiles filled")
     per_position: list[float] | None = Field(default=None, description="A_d by tile, row by row")
     per_fill: list[float] | None = Field(default=None, description="A_d by number of filled tiles, from 1")
     agreement: float | None = Field(default=None, description="share of answers equal to the single's")
@@ -32,9 +30,7 @@ class Cost(BaseModel):
     macs: int
     params: int
     macs_ratio: float | None = Field(default=None, description="over one call of the bound single")
-    latency_ratio: float | None = Field(
-        default=None, description="measured time over one call of the bound single"
-    )
+    latency_ratio: float | None = Field(default=None, description="measured time over one call of the bound single")
 
 
 class ModelCard(BaseModel):
@@ -55,9 +51,7 @@ class ModelCard(BaseModel):
         default=False,
         description="collage only: the model has one output more a tile, its last, that says 'nothing to see here'",
     )
-    single_sha256: str | None = Field(
-        default=None, description="hash of the single this backup was distilled from"
-    )
+    single_sha256: str | None = Field(default=None, description="hash of the single this backup was distilled from")
     dataset: str = ""
     licence: str = ""
     command: str = Field(default="", description="what makes this model again")
