@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 
 import typer
 
+import collage.cli
 from collage import __version__
 from collage.exceptions import CollageError
-
-# A command's module defines `register(app)`; it must import heavy libraries only inside its functions.
-_COMMANDS = (
-    "_models",
-    "_serve",
-    "_classify",
-    "_demo",
-    "_bench",
-    "_simulate",
-    "_train",
-    "_evaluate",
-    "_export",
-    "_profile",
-)
 
 app = typer.Typer(
     name="collage",
@@ -42,8 +30,10 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 def main() -> None:
     """Run the command line. Errors raised on purpose are one line on stderr and exit status 2."""
-    for name in _COMMANDS:
-        importlib.import_module(f"collage.cli.{name}").register(app)
+    # Every other module of this folder is a command with `register(app)`; heavy imports wait until it runs.
+    for module in sorted(pkgutil.iter_modules(collage.cli.__path__)):
+        if module.name != "_app":
+            importlib.import_module(f"collage.cli.{module.name}").register(app)
     try:
         app()
     except CollageError as error:
