@@ -1,0 +1,173 @@
+"""Everything an operator can set of the gateway, one field each: description, range, default.
+
+A value is looked for in four places; the first that has it wins:
+
+    1. flags of `collage serve`                     --port 9000
+    2. the environment                              COLLAGE_SERVE_PORT=9000
+    3. a TOML file                                  port = 9000
+    4. the default below
+
+Keys that no field knows are refused, wherever they come from: a misspelt limit is worse than none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import SettingsError as _SourceError
+
+from collage.exceptions import SettingsError
+
+ENV_PREFIX = "COLLAGE_SERVE_"
+
+LogLevel = Literal["critical", "error", "warning", "info", "debug"]
+
+
+def _none_by_name(value: object) -> object:
+    """TOML has no null, and an environment variable no None: the word says it."""
+    return None if isinstance(value, str) and value.strip().lower() in ("none", "") else value
+
+
+OptionalName = Annotated[str | None, BeforeValidator(_none_by_name)]
+OptionalSeconds = Annotated[float | None, BeforeValidator(_none_by_name)]
+
+
+class ServingSettings(BaseSettings):
+    """Settings of one gateway. Immutable; seconds and bytes throughout."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
+
+    # Where it listens
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every interface")
+    port: int = Field(8080, ge=0, le=65535, description="TCP port; 0 picks a free one and prints it")
+
+    # What it serves
+    single: str = Field("fashion-mnist-single", min_length=1, description="the single: a shipped name or a path")
+    backup: OptionalName = Field(
+        "fashion-mnist-collage-3x3", description="the backup model: a shipped name, a path, or 'none'"
+    )
+    workers: int = Field(4, ge=1, le=256, description="worker processes; each holds the single and the backup")
+    threads: int = Field(1, ge=1, le=64, description="threads of one worker's model runtime")
+
+    # How it decides
+    policy: str = Field("collage", min_length=1, description="name of a policy preset")
+    policy_overrides: dict[str, Any] = Field(
+        default_factory=dict, description="settings of the policy that differ from the preset's, by name"
+    )
+    control_share: float = Field(
+        0.01, ge=0.0, le=1.0, description="share of queries whose losers run to the end, to measure without bias"
+    )
+
+    # What it takes
+    max_queue: int = Field(256, ge=1, le=100_000, description="queries without an answer; beyond it 503")
+    max_images: int = Field(64, ge=1, le=10_000, description="images in one request")
+    max_body_bytes: int = Field(32 * 2**20, ge=1024, le=2**31, description="bytes of one request's body")
+    max_image_bytes: int = Field(10 * 2**20, ge=64, le=2**31, description="bytes of one encoded image")
+    max_image_pixels: int = Field(40_000_000, ge=1, le=1_000_000_000, description="width x height of one image")
+    body_seconds: float = Field(30.0, gt=0, le=3600, description="time a client has to send its whole body")
+
+    # How long it takes
+    default_deadline: OptionalSeconds = Field(
+        10.0, gt=0, le=3600, description="seconds a query may take where the client names no deadline; 'none': no limit"
+    )
+    max_deadline: float = Field(60.0, gt=0, le=3600, description="the longest deadline a client may ask for, seconds")
+    drain_seconds: float = Field(
+        10.0, ge=0, le=600, description="seconds that accepted queries have to finish after SIGTERM"
+    )
+
+    # How it is watched
+    demo: bool = Field(False, description="let a visitor of the first page make a worker straggle")
+    log_level: LogLevel = Field("info", description="least severe message that is logged")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.default_deadline is not None and self.default_deadline > self.max_deadline:
+            raise ValueError(
+                f"default_deadline ({self.default_deadline:g} s) must be at most max_deadline ({self.max_deadline:g} s)"
+            )
+        if self.max_images > self.max_queue:
+            raise ValueError(f"max_images ({self.max_images}) must be at most max_queue ({self.max_queue})")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, TOML file; no dotenv, no secret folders."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def load_settings(config: Path | None = None, **flags: Any) -> ServingSettings:
+    """Settings from flags (None: not given), environment, TOML file and defaults, in this order.
+
+    Raises SettingsError, one line that names the key, for unknown keys, bad values and an unreadable file.
+    """
+    if config is not None:
+        _check_file(config)
+    _check_names([name for name in os.environ if name.startswith(ENV_PREFIX)], "the environment", ENV_PREFIX)
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return _with_file(config)(**given)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error)) from None
+    except _SourceError as error:  # a table in the environment that is no JSON
+        raise SettingsError(str(error)) from None
+
+
+def _with_file(config: Path | None) -> type[ServingSettings]:
+    """pydantic-settings takes the file's path from the class."""
+    if config is None:
+        return ServingSettings
+
+    class FromFile(ServingSettings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    return FromFile
+
+
+def _check_file(config: Path) -> None:
+    try:
+        with config.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"{config}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{config}: not valid TOML ({error})") from None
+    _check_names(content, str(config))
+
+
+def _check_names(names: Iterable[str], where: str, prefix: str = "") -> None:
+    for name in names:
+        key = name.removeprefix(prefix).lower() if prefix else name
+        if key not in ServingSettings.model_fields:
+            close = difflib.get_close_matches(key, ServingSettings.model_fields, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingsError(f"{name}: no such setting (in {where}){hint}")
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first thing that is wrong, named."""
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    key = ".".join(str(part) for part in first["loc"])
+    message = message[:1].lower() + message[1:]
+    return f"{key}: {message} (got {first['input']!r})"
