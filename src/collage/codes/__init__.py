@@ -1,5 +1,6 @@
 """Codes: how one backup job is made of several queries, and how its answer gives theirs back."""
 
 from collage.codes._base import Code, TileAnswer
+from collage.codes._tiled import CheapCode, CollageCode, ReplicaCode
 
-__all__ = ["Code", "TileAnswer"]
+__all__ = ["CheapCode", "Code", "CollageCode", "ReplicaCode", "TileAnswer"]

@@ -44,6 +44,6 @@ class Code(Protocol):
     ) -> dict[int, TileAnswer]:
         """Backup output -> answers by position. A position that is not in the answer is unknown.
 
-        `present` holds the singles' scores by position, for codes that subtract them. Raises ValueError for an output of
-        a wrong shape; values that are not finite make the tiles they belong to unknown.
+        `present` holds the singles' scores by position, for codes that subtract them. Raises ValueError for an output
+        of a wrong shape; values that are not finite make the tiles they belong to unknown.
         """

@@ -1,5 +1,17 @@
 """Bytes -> image -> tensor, and nothing else: one preprocessing for every path."""
 
+from collage.imaging._decode import ImageLimits, decode_image
 from collage.imaging._preprocessing import Interpolation, Preprocessing
+from collage.imaging._tensor import denormalise, image_from_pixels, normalise, to_pixels, to_tensor
 
-__all__ = ["Interpolation", "Preprocessing"]
+__all__ = [
+    "ImageLimits",
+    "Interpolation",
+    "Preprocessing",
+    "decode_image",
+    "denormalise",
+    "image_from_pixels",
+    "normalise",
+    "to_pixels",
+    "to_tensor",
+]

@@ -1,4 +1,4 @@
-"""How an image becomes a model's input: described by the model's own card, used by training, evaluation, bench and serving."""
+"""How an image becomes a model's input: as the model's own card says, in training, evaluation, bench and serving."""
 
 from __future__ import annotations
 

@@ -1,0 +1,98 @@
+"""From a name or a path to a model whose file is the one its card describes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from collage.exceptions import ModelError
+from collage.zoo._card import ModelCard
+
+_SHIPPED = Path(__file__).parent / "models"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model's card, and its ONNX file, whose hash is the card's."""
+
+    card: ModelCard
+    path: Path
+
+
+def load_model(name_or_path: str | Path) -> LoadedModel:
+    """A shipped model by its name, or any by the path of its card (.json) or of its ONNX file (card beside it).
+
+    Raises ModelError, one line: no such model, a damaged card (names the field), a file that is not the card's (hash).
+    """
+    card_path = _find_card(name_or_path)
+    card = _read_card(card_path)
+    if Path(card.file).name != card.file:
+        raise ModelError(f"{card_path}: file: {card.file!r} must be a plain file name beside the card")
+    path = card_path.with_name(card.file)
+    if str(name_or_path).endswith(".onnx") and Path(name_or_path).name != card.file:
+        raise ModelError(f"{card_path}: file: the card describes {card.file!r}, not {Path(name_or_path).name!r}")
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); it belongs beside {card_path.name}") from error
+    if found != card.sha256:
+        raise ModelError(
+            f"{path}: not the file that its card describes (sha256 {found[:12]}…, not {card.sha256[:12]}…)"
+        )
+    return LoadedModel(card, path)
+
+
+def list_models() -> list[LoadedModel]:
+    """The shipped models, by name. Raises ModelError as `load_model` does."""
+    return [load_model(path) for path in sorted(_SHIPPED.glob("*.json"))]
+
+
+def check_bound(single: LoadedModel, backup: LoadedModel) -> None:
+    """Raises ModelError unless `backup` was distilled from exactly this single and answers in its form."""
+    ours, theirs = single.card, backup.card
+    if theirs.single_sha256 != ours.sha256:
+        raise ModelError(
+            f"{theirs.name}: was made for another single (sha256 {str(theirs.single_sha256)[:12]}…) than"
+            f" {ours.name} ({ours.sha256[:12]}…); distil it again from this one"
+        )
+    if theirs.classes != ours.classes:
+        raise ModelError(f"{theirs.name}: classes differ from those of {ours.name}")
+    if theirs.output != ours.output:
+        raise ModelError(f"{theirs.name}: gives {theirs.output}, but {ours.name} gives {ours.output}")
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file, lower-case hexadecimal. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find_card(name_or_path: str | Path) -> Path:
+    shipped = _SHIPPED / f"{name_or_path}.json"
+    if isinstance(name_or_path, str) and Path(name_or_path).name == name_or_path and shipped.is_file():
+        return shipped
+    path = Path(name_or_path)
+    if path.suffix == ".json" and path.is_file():
+        return path
+    if path.suffix == ".onnx" and path.is_file():
+        card = path.with_suffix(".json")
+        if not card.is_file():
+            raise ModelError(f"{path}: has no card; {card.name} belongs beside it")
+        return card
+    names = ", ".join(sorted(card.stem for card in _SHIPPED.glob("*.json"))) or "none"
+    raise ModelError(f"{name_or_path}: no model of that name and no .json or .onnx file there (shipped: {names})")
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        return ModelCard.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise ModelError(f"{path}: damaged card: {where + ': ' if where else ''}{message}") from error
