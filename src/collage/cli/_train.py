@@ -1,0 +1,71 @@
+"""`collage train single|collage|cheap`: train a model that an experiment file describes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+from collage.exceptions import SettingsError
+
+
+class TrainRole(StrEnum):
+    """What can be trained."""
+
+    SINGLE = "single"
+    COLLAGE = "collage"
+    CHEAP = "cheap"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(train)
+
+
+def train(
+    role: TrainRole = typer.Argument(help="What to train; must be the file's own role."),
+    config: Path = typer.Option(..., "--config", "-c", help="TOML file, as in experiments/."),
+    out: Path | None = typer.Option(None, help="Folder of checkpoint and log  [default: runs/<model name>]"),
+    single: str | None = typer.Option(None, help="Name or path of the single that teaches a backup."),
+    seed: int | None = typer.Option(None, help="Instead of the file's."),
+    epochs: int | None = typer.Option(None, min=1, help="Instead of the file's."),
+    limit: int | None = typer.Option(None, min=4, help="Use only so many training images."),
+    threads: int | None = typer.Option(None, min=1, help="Processor threads  [default: all cores]"),
+) -> None:
+    """Train a model. Ctrl-C or a kill loses at most an epoch: the same command goes on where it stopped."""
+    import torch
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from collage.training import load_training, run_training
+    from collage.zoo import load_model
+
+    settings = load_training(config)
+    if settings.model.role.value != role.value:
+        raise SettingsError(f"{config}: model.role is {settings.model.role}, and the command asks for {role}")
+    changed = {"seed": seed, "epochs": epochs}
+    loop = settings.train.model_copy(update={k: v for k, v in changed.items() if v is not None})
+    data = settings.data if limit is None else settings.data.model_copy(
+        update={"limit": limit, "validation": min(settings.data.validation, limit // 4)}
+    )  # fmt: skip
+    settings = settings.model_copy(update={"train": loop, "data": data})
+    if threads:
+        torch.set_num_threads(threads)
+    folder = out or Path("runs") / settings.model.name
+    teacher = load_model(single) if single else None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=None) as bar:
+        asking = bar.add_task("asking the single", total=100, visible=False)
+        epoch_bar = bar.add_task(f"training {settings.model.name}", total=settings.train.epochs)
+        for done in run_training(
+            settings,
+            folder,
+            single=teacher,
+            asking=lambda share: bar.update(asking, visible=True, completed=round(100 * share)),
+        ):
+            bar.update(epoch_bar, completed=done.epoch)
+            accuracy = f"validation {done.accuracy:.2%} (best {done.best:.2%})  " if done.accuracy is not None else ""
+            bar.console.print(
+                f"epoch {done.epoch:4d}/{done.epochs}  loss {done.loss:.4f}  {accuracy}{done.seconds:.1f} s"
+            )
+    typer.echo(f"{folder}: trained. Next: collage export {folder} --out DIR")

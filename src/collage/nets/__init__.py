@@ -1,0 +1,17 @@
+"""The torch models, one family a file. Needs the `train` extra."""
+
+from collage.nets._build import NetSettings, build_net
+from collage.nets._collage import CollageNet, CollageNetSettings
+from collage.nets._cost import count_macs, count_params
+from collage.nets._residual import ResidualNet, ResidualNetSettings
+
+__all__ = [
+    "CollageNet",
+    "CollageNetSettings",
+    "NetSettings",
+    "ResidualNet",
+    "ResidualNetSettings",
+    "build_net",
+    "count_macs",
+    "count_params",
+]

@@ -1,0 +1,95 @@
+"""What a collage-cnn learns: collages of randomly drawn, augmented tiles, new ones every step, some tiles blank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from collage.data import PixelSet
+from collage.training._settings import TrainingSettings
+from collage.training._single import to_planes
+from collage.training._teacher import Teacher, distillation_loss
+from collage.training._views import apply_views, erase_squares, normalise_batch
+
+BLANK = 0.0  # a blank tile in normalised space: the mean pixel, as `codes` writes it
+
+
+class CollageTask:
+    """Tiles are drawn without regard to class. An epoch shows as many tiles as there are training images."""
+
+    def __init__(
+        self, training: PixelSet, validation: PixelSet, settings: TrainingSettings, teacher: Teacher
+    ) -> None:
+        if settings.model.grid is None or settings.distill is None:
+            raise ValueError("a collage needs a grid and a teacher")
+        self._settings, self._distill, self._teacher = settings, settings.distill, teacher
+        self.grid = settings.model.grid
+        self.tiles = self.grid * self.grid
+        self._classes = len(training.classes)
+        self._pixels = to_planes(training)  # (n, C, T, T) uint8
+        self._labels = torch.from_numpy(training.labels)
+        self._validation = to_planes(validation), torch.from_numpy(validation.labels)
+        self.steps = max(1, len(training) // (settings.train.batch * self.tiles))
+
+    def batch(self, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Canvases (B, C, g*T, g*T) and the loss of logits (B, g*g, classes + 1)."""
+        settings, size = self._settings, self._settings.train.batch
+        index = torch.randint(len(self._labels), (size * self.tiles,), generator=generator)
+        views, soft = self._teacher.draw(index, generator)  # soft: (B * g*g, classes)
+        tiles = apply_views(self._pixels[index], views, settings.augment, settings.preprocessing)
+        erase_squares(tiles, settings.augment.erase, generator)
+        filled = draw_filled(size, self.tiles, self._distill.blank, generator).view(-1)  # (B * g*g,)
+        tiles[~filled] = BLANK
+        labels = torch.where(filled, self._labels[index], self._classes)
+        # The single never says "nothing to see": its share of the last output is 0.
+        soft = nn.functional.pad(soft, (0, 1), value=-torch.inf)  # (B * g*g, classes + 1)
+        weight = self._distill.weight * filled.float()
+
+        def loss(outputs: Tensor) -> Tensor:
+            outputs = outputs.flatten(0, 1)  # (B * g*g, classes + 1)
+            hard = nn.functional.cross_entropy(
+                outputs, labels, label_smoothing=settings.train.label_smoothing, reduction="none"
+            )
+            gentle = distillation_loss(outputs, soft, self._distill.temperature)
+            return (weight * gentle + (1 - weight) * hard).mean()
+
+        return assemble(tiles, self.grid), loss
+
+    @torch.no_grad()
+    def validate(self, net: nn.Module) -> float:
+        """A_d on collages of all validation images, every tile filled (the last collage reuses the first images)."""
+        pixels, labels = self._validation
+        count = -(-len(labels) // self.tiles) * self.tiles
+        index = torch.arange(count) % len(labels)
+        right, step = 0, 64 * self.tiles
+        for start in range(0, count, step):
+            part = index[start : start + step]
+            canvas = assemble(normalise_batch(pixels[part], self._settings.preprocessing), self.grid)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):
+                outputs = net(canvas.contiguous(memory_format=torch.channels_last))  # (B, g*g, classes + 1)
+            right += int((outputs.flatten(0, 1).argmax(1) == labels[part]).sum())
+        return right / count
+
+
+def assemble(tiles: Tensor, grid: int) -> Tensor:
+    """Tiles (B * g*g, C, T, T), row by row -> canvases (B, C, g*T, g*T): what `codes.CollageCode.encode` does to one."""
+    _, channels, size, _ = tiles.shape
+    x = tiles.view(-1, grid, grid, channels, size, size)  # (B, row, column, C, T, T)
+    x = x.permute(0, 3, 1, 4, 2, 5)  # (B, C, row, T, column, T)
+    return x.reshape(-1, channels, grid * size, grid * size)
+
+
+def draw_filled(count: int, tiles: int, blank: float, generator: torch.Generator) -> Tensor:
+    """Which tiles hold an image: bool (count, tiles); at least one each.
+
+    A share `blank` of the collages is partial: half of those filled from the first tile on, as groups that close early
+    are, the others anywhere, so that no position is learnt as always full.
+    """
+    partial = torch.rand(count, 1, generator=generator) < blank
+    fill = torch.randint(1, tiles, (count, 1), generator=generator) if tiles > 1 else torch.ones(count, 1)
+    shuffled = torch.rand(count, tiles, generator=generator).argsort(1)  # a permutation a row
+    anywhere = torch.rand(count, 1, generator=generator) < 0.5
+    rank = torch.where(anywhere, shuffled, torch.arange(tiles).expand(count, -1))
+    return ~partial | (rank < fill)

@@ -1,0 +1,101 @@
+"""A finished training -> an ONNX file and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+
+from collage.data import open_dataset
+from collage.dispatch import Role
+from collage.exceptions import ModelError
+from collage.nets import count_macs, count_params
+from collage.training._run import make_net
+from collage.training._settings import TrainingSettings
+from collage.zoo import Cost, LoadedModel, ModelCard, load_model
+
+_OPSET = 18
+
+
+def export_model(folder: Path, out: Path, *, single: LoadedModel | None = None, command: str = "") -> LoadedModel:
+    """Write `out/<name>.onnx` and `out/<name>.json` from a training's folder; returns the model as the zoo loads it.
+
+    The averaged weights are taken. A backup is bound to `single` by hash. Raises ModelError where the folder holds no
+    training, or a backup's single is not given.
+    """
+    settings, net, classes = load_net(folder)
+    role = settings.model.role
+    if role is not Role.SINGLE and single is None:
+        raise ModelError(f"{settings.model.name} is a backup: name the single that taught it")
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{settings.model.name}.onnx"
+    shape = input_shape(settings)
+    write_onnx(net, path, shape, input_name="collage" if role is Role.COLLAGE else "images")
+    macs = count_macs(net, shape)
+    base = single.card.cost if single is not None else None
+    card = ModelCard(
+        name=settings.model.name,
+        role=role,
+        file=path.name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        preprocessing=settings.preprocessing,
+        classes=classes,
+        grid=settings.model.grid,
+        unknown=role is Role.COLLAGE,
+        single_sha256=single.card.sha256 if single is not None else None,
+        dataset=settings.data.dataset,
+        licence=settings.model.licence,
+        command=command,
+        cost=Cost(macs=macs, params=count_params(net), macs_ratio=round(macs / base.macs, 4) if base else None),
+    )
+    path.with_suffix(".json").write_text(card.model_dump_json(indent=2) + "\n")
+    return load_model(str(path.with_suffix(".json")))
+
+
+def load_net(folder: Path) -> tuple[TrainingSettings, nn.Module, list[str]]:
+    """Settings, net with its averaged weights (eval mode), and class names. Raises ModelError without a checkpoint."""
+    checkpoint = folder / "checkpoint.pt"
+    if not checkpoint.exists():
+        raise ModelError(f"{folder}: no checkpoint.pt in it; give the folder of a training")
+    settings = TrainingSettings.model_validate_json((folder / "settings.json").read_text())
+    classes = open_dataset(settings.data.dataset).classes
+    net = make_net(settings, len(classes))
+    net.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    return settings, net.eval(), classes
+
+
+def input_shape(settings: TrainingSettings) -> tuple[int, int, int, int]:
+    """(1, C, H, W) of the net's input: an image, or a whole canvas."""
+    side = settings.preprocessing.size * (settings.model.grid or 1)
+    return 1, settings.preprocessing.channels, side, side
+
+
+def write_onnx(net: nn.Module, path: Path, shape: tuple[int, ...], *, input_name: str) -> None:
+    """Export with a free batch axis, output "logits". Notes that name this machine's files are left out."""
+    example = torch.zeros(2, *shape[1:])  # a batch of 1 would be taken for a fixed axis
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
+        program: Any = torch.onnx.export(
+            net,
+            (example,),
+            dynamo=True,
+            input_names=[input_name],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            opset_version=_OPSET,
+            verbose=False,
+        )
+    model = program.model_proto
+    for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output,
+                 *model.graph.value_info, *model.graph.initializer):  # fmt: skip
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))

@@ -1,0 +1,74 @@
+"""A training from its settings: data, teacher, task, net, loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from collage.data import load_pixels, open_dataset, split_validation
+from collage.dispatch import Role
+from collage.exceptions import ModelError
+from collage.nets import build_net
+from collage.training._collages import CollageTask
+from collage.training._loop import Progress, Task, train
+from collage.training._settings import TrainingSettings
+from collage.training._single import SingleTask, to_planes
+from collage.training._teacher import Teacher, ask_single
+from collage.zoo import LoadedModel
+
+
+def run_training(
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    single: LoadedModel | None = None,
+    asking: Callable[[float], None] = lambda share: None,
+) -> Iterator[Progress]:
+    """Train what `settings` says in `folder`, resuming what is there; yields after each epoch.
+
+    A backup needs its `single`, whose preprocessing and classes must be its own. `asking` is told how far the single's
+    answers for the training images have come, 0..1. Raises DataMissing, ModelError, SettingsError.
+    """
+    torch.manual_seed(settings.train.seed)
+    dataset = open_dataset(settings.data.dataset)
+    images = load_pixels(dataset, "train", settings.preprocessing, limit=settings.data.limit)
+    training, validation = split_validation(images, settings.data.validation, settings.train.seed)
+    net = make_net(settings, len(images.classes))
+    task: Task
+    if settings.model.role is Role.SINGLE:
+        task = SingleTask(training, validation, settings)
+    else:
+        teacher = _teacher(settings, single, training.classes, to_planes(training), folder, asking)
+        kind = CollageTask if settings.model.role is Role.COLLAGE else SingleTask
+        task = kind(training, validation, settings, teacher)
+    yield from train(net, task, settings, folder)
+
+
+def make_net(settings: TrainingSettings, classes: int) -> nn.Module:
+    """The net of a training, with fresh weights."""
+    return build_net(
+        settings.model.net, channels=settings.preprocessing.channels, classes=classes, grid=settings.model.grid
+    )
+
+
+def _teacher(
+    settings: TrainingSettings,
+    single: LoadedModel | None,
+    classes: list[str],
+    pixels: torch.Tensor,
+    folder: Path,
+    asking: Callable[[float], None],
+) -> Teacher:
+    if single is None or settings.distill is None:
+        raise ModelError(f"{settings.model.name} is a backup and learns from a single: name one")
+    if single.card.classes != classes:
+        raise ModelError(f"{single.card.name} knows other classes than {settings.data.dataset}: its answers teach nothing")
+    if single.card.preprocessing != settings.preprocessing:
+        raise ModelError(f"[preprocessing] must be that of {single.card.name}: tiles are taught at the single's own size")
+    cache = folder / f"answers-{single.card.sha256[:12]}-{settings.train.seed}.pt"
+    return ask_single(
+        single, pixels, settings.augment, settings.distill, cache=cache, seed=settings.train.seed, progress=asking
+    )

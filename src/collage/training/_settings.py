@@ -1,0 +1,106 @@
+"""One training, as a TOML file in experiments/ describes it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from collage.dispatch import Role
+from collage.exceptions import SettingsError
+from collage.imaging import Preprocessing
+from collage.nets import NetSettings
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(_Section):
+    """What is trained."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    role: Role
+    grid: int | None = Field(default=None, ge=2, le=5, description="collage only")
+    licence: str = "Apache-2.0"
+    net: NetSettings
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.role is Role.COLLAGE) != (self.grid is not None):
+            raise ValueError("grid belongs to a collage, and every collage needs one")
+        return self
+
+
+class DataSettings(_Section):
+    """What it is trained on."""
+
+    dataset: str = Field(description="a named dataset or an image folder")
+    validation: int = Field(default=5000, ge=1, description="images taken from the training split")
+    limit: int | None = Field(default=None, ge=4, description="use only so many training images")
+
+
+class AugmentSettings(_Section):
+    """Random changes of a training image. The teacher sees the same flip and shift, not the erased square."""
+
+    flip: bool = True
+    shift: int = Field(default=2, ge=0, le=16, description="pixels, each way")
+    erase: int = Field(default=8, ge=0, le=64, description="side of a square set to the mean pixel; 0: none")
+
+
+class DistillSettings(_Section):
+    """What a backup learns from its single (Hinton et al., arXiv 1503.02531)."""
+
+    weight: float = Field(default=0.9, ge=0, le=1, description="of the single's soft outputs; the rest is the labels'")
+    temperature: float = Field(default=2.0, gt=0, le=20)
+    views: int = Field(default=4, ge=1, le=64, description="augmented views of each image that the single answers once")
+    blank: float = Field(default=0.15, ge=0, lt=1, description="share of collages with some tiles blank")
+
+
+class LoopSettings(_Section):
+    """How long and how fast."""
+
+    epochs: int = Field(ge=1)
+    batch: int = Field(default=128, ge=1, description="images, or collages, a step")
+    learning_rate: float = Field(default=0.1, gt=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    warmup: float = Field(default=0.15, ge=0, lt=1, description="share of the steps")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights that are kept")
+    evaluate_every: int = Field(default=1, ge=1, description="epochs")
+    bfloat16: bool = True
+    seed: int = 0
+
+
+class TrainingSettings(_Section):
+    """The whole file."""
+
+    model: ModelSettings
+    preprocessing: Preprocessing
+    data: DataSettings
+    augment: AugmentSettings = AugmentSettings()
+    distill: DistillSettings | None = None
+    train: LoopSettings
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.model.role is not Role.SINGLE and self.distill is None:
+            raise ValueError("a backup needs a [distill] table")
+        if self.model.role is Role.SINGLE and self.distill is not None:
+            raise ValueError("a single has no teacher: leave out [distill]")
+        return self
+
+
+def load_training(path: Path) -> TrainingSettings:
+    """Read an experiment file. Raises SettingsError, naming the key, for a file that is absent or wrong."""
+    try:
+        return TrainingSettings.model_validate(tomllib.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -1,0 +1,72 @@
+"""What a net for one image learns: labels, and for a small single (code `cheap`) also the single's soft outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from collage.data import PixelSet
+from collage.training._settings import TrainingSettings
+from collage.training._teacher import Teacher, distillation_loss
+from collage.training._views import apply_views, draw_views, erase_squares, normalise_batch
+
+
+class SingleTask:
+    """Shuffled, augmented images, each once an epoch."""
+
+    def __init__(
+        self, training: PixelSet, validation: PixelSet, settings: TrainingSettings, teacher: Teacher | None = None
+    ) -> None:
+        self._settings = settings
+        self._teacher = teacher
+        self._pixels = to_planes(training)  # (n, C, S, S) uint8
+        self._labels = torch.from_numpy(training.labels)
+        self._validation = to_planes(validation), torch.from_numpy(validation.labels)
+        self.steps = max(1, len(training) // settings.train.batch)
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._next = 0
+
+    def batch(self, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Images (B, C, S, S) and the loss of logits (B, classes)."""
+        settings = self._settings
+        size = min(settings.train.batch, len(self._labels))
+        # A shuffle an epoch; a resumed run starts at an epoch's border, so nothing of it needs saving.
+        if self._next + size > len(self._order) or self._next // size >= self.steps:
+            self._order, self._next = torch.randperm(len(self._labels), generator=generator), 0
+        index = self._order[self._next : self._next + size]
+        self._next += size
+        labels = self._labels[index]
+        if self._teacher is None:
+            views, soft = draw_views(size, settings.augment, generator), None
+        else:
+            views, soft = self._teacher.draw(index, generator)
+        images = apply_views(self._pixels[index], views, settings.augment, settings.preprocessing)
+        erase_squares(images, settings.augment.erase, generator)
+
+        def loss(outputs: Tensor) -> Tensor:
+            hard = nn.functional.cross_entropy(outputs, labels, label_smoothing=settings.train.label_smoothing)
+            if soft is None or settings.distill is None:
+                return hard
+            gentle = distillation_loss(outputs, soft, settings.distill.temperature).mean()
+            return settings.distill.weight * gentle + (1 - settings.distill.weight) * hard
+
+        return images, loss
+
+    @torch.no_grad()
+    def validate(self, net: nn.Module) -> float:
+        """Accuracy on the validation images, 0..1."""
+        pixels, labels = self._validation
+        right = 0
+        for start in range(0, len(labels), 500):
+            images = normalise_batch(pixels[start : start + 500], self._settings.preprocessing)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):
+                outputs = net(images.contiguous(memory_format=torch.channels_last))
+            right += int((outputs.argmax(1) == labels[start : start + 500]).sum())
+        return right / len(labels)
+
+
+def to_planes(images: PixelSet) -> Tensor:
+    """uint8 (n, S, S, C) -> (n, C, S, S), contiguous."""
+    return torch.from_numpy(images.pixels).permute(0, 3, 1, 2).contiguous()
