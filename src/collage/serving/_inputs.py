@@ -14,7 +14,7 @@ from collage.dispatch import Source
 class Encoded:
     """An image as a file: JPEG, PNG or WebP bytes."""
 
-    data: bytes | memoryview
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

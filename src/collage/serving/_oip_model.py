@@ -1,0 +1,76 @@
+"""The served model as the Open Inference Protocol shows it: names, datatypes, shapes, versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from collage import __version__
+from collage.exceptions import ModelError, UnknownModel
+from collage.zoo import LoadedModel, open_session
+
+SERVER_NAME = "collage"
+EXTENSIONS = ["binary_tensor_data", "classification"]
+
+
+@dataclass(frozen=True)
+class OipModel:
+    """One model that clients can name. Clients see the single; which worker answered is in the response parameters."""
+
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    scores: Literal["logits", "probabilities"]
+    input_name: str
+    input_shape: tuple[int, int, int]  # of one image (C, H, W)
+    output_name: str
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> OipModel:
+        """The model with its tensors' names, which only the ONNX file knows.
+
+        Raises ModelError where the file has not one input and one output.
+        """
+        session = open_session(model.path)
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelError(
+                f"{model.path}: a single needs one input and one output; it has {len(inputs)} and {len(outputs)}"
+            )
+        card = model.card
+        return cls(
+            name=card.name,
+            version=card.version,
+            classes=tuple(card.classes),
+            scores=card.output,
+            input_name=inputs[0].name,
+            input_shape=(card.preprocessing.channels, card.preprocessing.size, card.preprocessing.size),
+            output_name=outputs[0].name,
+        )
+
+    def check(self, name: str, version: str | None) -> None:
+        """Raises UnknownModel unless a request's path names this model (and, where given, its version)."""
+        if name != self.name:
+            raise UnknownModel(f"{name!r} is not served here; {self.name!r} is", field="model")
+        if version is not None and version != self.version:
+            raise UnknownModel(f"{version!r} of {name!r} is not served here; {self.version!r} is", field="version")
+
+    def metadata(self) -> dict[str, Any]:
+        """The protocol's model metadata. The input's datatype is the model's own; `parameters` names the others."""
+        return {
+            "name": self.name,
+            "versions": [self.version],
+            "platform": "onnxruntime_onnx",
+            "inputs": [{"name": self.input_name, "datatype": "FP32", "shape": [-1, *self.input_shape]}],
+            "outputs": [{"name": self.output_name, "datatype": "FP32", "shape": [-1, len(self.classes)]}],
+            "parameters": {
+                "input_datatypes": "FP32, UINT8, BYTES",
+                "scores": self.scores,
+                "classes": ",".join(self.classes),
+            },
+        }
+
+
+def server_metadata() -> dict[str, Any]:
+    """The protocol's server metadata."""
+    return {"name": SERVER_NAME, "version": __version__, "extensions": EXTENSIONS}
