@@ -87,9 +87,7 @@ def test_palette_is_expanded_and_its_transparent_entry_is_white() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_alpha_lies_over_white(kind: str) -> None:
     pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)
-    image = decode_image(
-        encode(Image.fromarray(pixels, "RGBA"), kind, **({"lossless": True} if kind == "WEBP" else {}))
-    )
+    image = decode_image(encode(Image.fromarray(pixels, "RGBA"), kind, lossless=True))
     assert np.asarray(image).tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
 
@@ -109,7 +107,8 @@ def test_cmyk_jpeg_becomes_rgb() -> None:
     image = decode_image(encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
     red, green, blue = np.asarray(image)[8, 8].astype(int)
     assert image.mode == "RGB"
-    assert red > 200 > 60 > max(green, blue)
+    assert red > 200
+    assert max(green, blue) < 60
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -196,11 +195,10 @@ def test_bytes_overwritten_anywhere_give_an_image_or_invalid_input(kind: str, wh
     at = int(where * (len(data) - 1))
     data[at : at + len(junk)] = junk
     try:
-        image = decode_image(bytes(data))
-    except (InvalidImage, TooLarge) as error:
-        assert "\n" not in str(error)
-    else:
-        assert image.mode in ("L", "RGB")
+        mode = decode_image(bytes(data)).mode
+    except (InvalidImage, TooLarge):
+        mode = "refused"  # anything else that is raised fails the test
+    assert mode in ("L", "RGB", "refused")
 
 
 def big_jpeg() -> bytes:

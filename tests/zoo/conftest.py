@@ -18,7 +18,7 @@ MakeModel = Callable[..., Path]
 
 @pytest.fixture
 def make_model(tmp_path: Path) -> MakeModel:
-    """Write a model that multiplies its flattened input by a matrix; returns the card's path. Keywords change the card."""
+    """Write a model that multiplies its flattened input by a matrix; gives the card's path. Keywords change it."""
 
     def make(name: str = "toy", **changes: object) -> Path:
         weights = np.arange(12, dtype=np.float32).reshape(4, 3)
