@@ -1,0 +1,18 @@
+"""Virtual time: the same dispatcher, driven by an event heap, against modelled workers."""
+
+from collage.simulation._profile import Mode, Profile, Times, list_profiles, load_profile, load_times
+from collage.simulation._service_times import EpisodeTimes, ProfileTimes, ServiceTimes, TraceTimes, WorkerTimes
+
+__all__ = [
+    "EpisodeTimes",
+    "Mode",
+    "Profile",
+    "ProfileTimes",
+    "ServiceTimes",
+    "Times",
+    "TraceTimes",
+    "WorkerTimes",
+    "list_profiles",
+    "load_profile",
+    "load_times",
+]
