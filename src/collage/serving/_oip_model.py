@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
+
 from collage import __version__
 from collage.exceptions import ModelError, UnknownModel
 from collage.zoo import LoadedModel, open_session
@@ -66,7 +68,7 @@ class OipModel:
             "parameters": {
                 "input_datatypes": "FP32, UINT8, BYTES",
                 "scores": self.scores,
-                "classes": ",".join(self.classes),
+                "classes": orjson.dumps(self.classes).decode(),
             },
         }
 

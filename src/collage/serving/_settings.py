@@ -76,7 +76,13 @@ class ServingSettings(BaseSettings):
     max_body_bytes: int = Field(32 * 2**20, ge=1024, le=2**31, description="bytes of one request's body")
     max_image_bytes: int = Field(10 * 2**20, ge=64, le=2**31, description="bytes of one encoded image")
     max_image_pixels: int = Field(40_000_000, ge=1, le=1_000_000_000, description="width x height of one image")
-    body_seconds: float = Field(30.0, gt=0, le=3600, description="time a client has to send its whole body")
+    max_held_bytes: int = Field(
+        512 * 2**20, ge=1024, le=2**40, description="bytes of all bodies held at once; beyond it 503"
+    )
+    max_connections: int = Field(1000, ge=1, le=100_000, description="open connections; beyond it 503")
+    head_seconds: float = Field(10.0, gt=0, le=3600, description="time a client has to send a request's headers")
+    body_seconds: float = Field(30.0, gt=0, le=3600, description="time a client has to send a request's body")
+    keep_alive_seconds: float = Field(75.0, gt=0, le=3600, description="time an idle connection is kept open")
 
     # How long it takes
     default_deadline: OptionalSeconds = Field(
@@ -96,6 +102,10 @@ class ServingSettings(BaseSettings):
         if self.default_deadline is not None and self.default_deadline > self.max_deadline:
             raise ValueError(
                 f"default_deadline ({self.default_deadline:g} s) must be at most max_deadline ({self.max_deadline:g} s)"
+            )
+        if self.max_body_bytes > self.max_held_bytes:
+            raise ValueError(
+                f"max_body_bytes ({self.max_body_bytes}) must be at most max_held_bytes ({self.max_held_bytes})"
             )
         if self.max_images > self.max_queue:
             raise ValueError(f"max_images ({self.max_images}) must be at most max_queue ({self.max_queue})")

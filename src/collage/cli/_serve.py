@@ -1,0 +1,63 @@
+"""`collage serve`: the gateway and its workers, on this machine."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def serve(
+    *,
+    config: Path | None = typer.Option(None, "--config", "-c", help="TOML file with any of the settings."),
+    host: str | None = typer.Option(None, help="Address to listen on (default 127.0.0.1)"),
+    port: int | None = typer.Option(None, help="TCP port; 0 picks a free one (default 8080)"),
+    single: str | None = typer.Option(None, help="Name or path of the single (default fashion-mnist-single)"),
+    backup: str | None = typer.Option(
+        None, help="Name or path of its backup, or 'none' (default fashion-mnist-collage-3x3)"
+    ),
+    workers: int | None = typer.Option(None, help="Worker processes (default 4)"),
+    threads: int | None = typer.Option(None, help="Threads of one worker's model runtime (default 1)"),
+    policy: str | None = typer.Option(None, help="Policy preset (default collage)"),
+    max_queue: int | None = typer.Option(None, help="Queries without an answer; beyond it 503 (default 256)"),
+    default_deadline: float | None = typer.Option(None, help="Seconds a query may take (default 10)"),
+    drain_seconds: float | None = typer.Option(None, help="Seconds to finish after SIGTERM (default 10)"),
+    demo: bool | None = typer.Option(None, "--demo/--no-demo", help="A button that makes a worker straggle."),
+    log_level: str | None = typer.Option(None, help="critical, error, warning, info or debug (default info)"),
+) -> None:
+    """Serve a classifier with a backup behind it: Open Inference Protocol v2, and images by plain HTTP POST.
+
+    Every setting can also come from the file or from the environment, as COLLAGE_SERVE_PORT=9000; flags win over the
+    environment, and the environment over the file.
+    """
+    from collage.serving import load_settings
+    from collage.serving import serve as serve_until_stopped
+
+    settings = load_settings(
+        config,
+        host=host,
+        port=port,
+        single=single,
+        backup=backup,
+        workers=workers,
+        threads=threads,
+        policy=policy,
+        max_queue=max_queue,
+        default_deadline=default_deadline,
+        drain_seconds=drain_seconds,
+        demo=demo,
+        log_level=log_level,
+    )
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def say(url: str) -> None:
+        typer.echo(f"{settings.single} on {settings.workers} workers, backup {settings.backup or 'none'}")
+        typer.echo(f"Serving at {url}  (try: curl --data-binary @IMAGE {url}/v1/classify)")
+
+    serve_until_stopped(settings, on_ready=say)

@@ -1,0 +1,67 @@
+"""The ASGI application: every route on top of one data plane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from collage.serving._http_classify import classify_routes
+from collage.serving._http_errors import exception_handlers
+from collage.serving._http_gate import Gate
+from collage.serving._http_gateway import Gateway
+from collage.serving._http_oip import oip_routes
+from collage.serving._metrics import Metrics
+from collage.serving._oip_model import OipModel
+from collage.serving._settings import ServingSettings
+
+if TYPE_CHECKING:
+    from collage.serving._dataplane import DataPlane
+
+
+def create_app(plane: DataPlane, settings: ServingSettings, *, gate: Gate | None = None) -> Starlette:
+    """The gateway over a data plane, which may still be starting: it is not ready until the plane is.
+
+    `gate` is given by whoever wants to drain it. Raises ModelError where the single has not one input and one output.
+    """
+    gateway = Gateway(plane, OipModel.of(plane.single), settings, gate or Gate(settings.max_held_bytes))
+    metrics = Metrics(plane, gateway.gate)
+    routes = [*classify_routes(gateway), *oip_routes(gateway), metrics_route(metrics)]
+    paths = {route.endpoint: route.path for route in reversed(routes)}  # the first of an endpoint's paths
+    return Starlette(
+        routes=routes,
+        exception_handlers=exception_handlers(),
+        middleware=[
+            Middleware(_Counted, metrics=metrics, paths={route.endpoint: route.path for route in reversed(routes)})
+        ],
+    )
+
+
+def metrics_route(metrics: Metrics) -> Route:
+    """GET /metrics, for Prometheus."""
+
+    async def show(_request: Request) -> Response:
+        return Response(metrics.render(), media_type=metrics.content_type)
+
+    return Route("/metrics", show)
+
+
+class _Counted:
+    """Counts responses by route and status; a path that is no route of ours is "other", lest clients choose labels."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: dict[object, str]) -> None:
+        self._app, self._metrics, self._paths = app, metrics, paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                path = self._paths.get(scope.get("endpoint"), "other")
+                self._metrics.responses.labels(path, str(message["status"])).inc()
+            await send(message)
+
+        await self._app(scope, receive, counting)

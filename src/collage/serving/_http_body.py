@@ -1,0 +1,48 @@
+"""A request's body, within a limit on bytes and on time, whatever its Content-Length says."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from collage.exceptions import InvalidInput, TooLarge
+from collage.serving._http_gate import Ticket
+from collage.serving._settings import ServingSettings
+
+
+async def read_body(request: Request, ticket: Ticket, settings: ServingSettings) -> bytes:
+    """The whole body.
+
+    Raises TooLarge as soon as the limit is passed (or announced), HTTPException 408 where the client is too slow and
+    415 where it is compressed, Unavailable where too much is being received at once, ClientDisconnect where it goes.
+    """
+    limit = settings.max_body_bytes
+    _check_headers(request, limit)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise TooLarge(f"more than {limit:,} bytes", field="body")
+                ticket.hold(len(chunk))
+                chunks.append(chunk)
+    except TimeoutError:
+        raise HTTPException(408, f"body: not complete within {settings.body_seconds:g} s") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _check_headers(request: Request, limit: int) -> None:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise HTTPException(415, f"Content-Encoding: {encoding[:40]!r} is not supported; send the body as it is")
+    length = request.headers.get("content-length")
+    if length is None:
+        return
+    if not (length.isascii() and length.isdecimal() and len(length) <= 18):
+        raise InvalidInput(f"{length[:20]!r} is no number of bytes", field="Content-Length")
+    if int(length) > limit:
+        raise TooLarge(f"{int(length):,} bytes; at most {limit:,} are allowed", field="body")

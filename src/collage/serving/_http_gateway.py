@@ -1,0 +1,58 @@
+"""What every handler shares: the data plane, the model as clients see it, the limits, and the one way to classify."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.requests import ClientDisconnect, Request
+
+from collage.serving._http_gate import Gate
+from collage.serving._inputs import Classified, ImageInput
+from collage.serving._oip_model import OipModel
+from collage.serving._options import QueryOptions
+from collage.serving._settings import ServingSettings
+
+if TYPE_CHECKING:
+    from collage.serving._dataplane import DataPlane
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """One gateway's parts."""
+
+    plane: DataPlane
+    model: OipModel
+    settings: ServingSettings
+    gate: Gate
+
+    @property
+    def ready(self) -> bool:
+        """Whether a load balancer should send requests here."""
+        return self.plane.ready and not self.gate.closed
+
+    async def classify(self, request: Request, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
+        """The images' answers, in order; the request's body must have been read.
+
+        Where the client goes away, its queries are cancelled and ClientDisconnect is raised.
+        """
+        answers = asyncio.ensure_future(
+            self.plane.classify(images, deadline=options.deadline, accept_degraded=options.accept_degraded)
+        )
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not answers.done():
+                raise ClientDisconnect
+            return answers.result()
+        finally:
+            gone.cancel()
+            if answers.cancel():
+                await asyncio.wait((answers,))  # its queries are cancelled when this returns
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

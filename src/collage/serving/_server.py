@@ -1,0 +1,169 @@
+"""One gateway process, from start-up to shutdown, top to bottom in `_run`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvicorn
+
+from collage.exceptions import SettingsError
+from collage.serving._dataplane import DataPlane
+from collage.serving._http_app import create_app
+from collage.serving._http_gate import Gate
+from collage.serving._http_protocol import guarded
+from collage.serving._settings import ServingSettings
+
+_BACKLOG = 2048
+_CLOSE_SECONDS = 5  # for the last responses to be written, after every query has its outcome
+
+logger = logging.getLogger("collage.serving")
+
+
+def serve(
+    settings: ServingSettings, on_ready: Callable[[str], None] | None = None, *, plane: DataPlane | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return. A second signal does not wait for the drain.
+
+    `plane` is started and stopped here; by default one is made of the settings. `on_ready` is called with the URL once
+    queries are answered. Raises SettingsError where the address cannot be listened on, ModelError where a model does
+    not fit or no worker could load it.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_run(settings, plane or DataPlane(settings), on_ready or _say_ready))
+
+
+async def _run(settings: ServingSettings, plane: DataPlane, on_ready: Callable[[str], None]) -> None:
+    stop = _Stop()
+    listening = _listen(settings.host, settings.port)
+    gate = Gate(settings.max_held_bytes)
+    server = _Server(_config(plane, gate, settings))
+    with stop.on_signals(), listening:
+        try:
+            # Start-up: workers first, so that whoever can connect is answered.
+            if not await stop.unless_first(plane.start()):
+                return
+            listening.listen(_BACKLOG)
+            serving = asyncio.create_task(server.serve(sockets=[listening]))
+            on_ready(_url(settings.host, listening))
+
+            # The loop is uvicorn's.
+            await stop.unless_first(asyncio.shield(serving))
+
+            # Drain: not ready from now on, accepted queries finish.
+            gate.close()
+            logger.info("draining: %d requests have %g s to finish", gate.inside, settings.drain_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.drain_seconds):
+                    await stop.unless_second(gate.empty())
+        finally:
+            # Shutdown: what is left is refused by the plane, the refusals are written, the connections close.
+            await plane.stop(0.0)
+            server.should_exit = True
+        await serving
+
+
+class _Stop:
+    """Signals, counted: the first asks to stop, the second not to wait any longer."""
+
+    def __init__(self) -> None:
+        self._first, self._second = asyncio.Event(), asyncio.Event()
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self._count)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    def _count(self) -> None:
+        (self._second if self._first.is_set() else self._first).set()
+
+    async def unless_first(self, work: Awaitable[object]) -> bool:
+        """Until the work is done (True), or the first signal came and the work was cancelled (False)."""
+        return await _race(work, self._first)
+
+    async def unless_second(self, work: Awaitable[object]) -> bool:
+        """The same for the second signal."""
+        return await _race(work, self._second)
+
+
+async def _race(work: Awaitable[object], event: asyncio.Event) -> bool:
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()  # its error, where it failed
+            return True
+        return False
+    finally:
+        waiting.cancel()
+        if working.cancel():
+            await asyncio.wait((working,))
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ours are handled in `_run`; uvicorn would end the process by the signal, where a drained one exits with 0."""
+        yield
+
+
+def _config(plane: DataPlane, gate: Gate, settings: ServingSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(plane, settings, gate=gate),
+        http=guarded(settings),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=_BACKLOG,
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type] # any number of seconds is good
+        timeout_graceful_shutdown=_CLOSE_SECONDS,
+    )
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not everywhere
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound before anything is loaded, so that a taken port is said at once. Raises SettingsError."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise SettingsError(f"host: {host!r} cannot be listened on ({error.strerror})") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise SettingsError(f"port: {host}:{port} cannot be listened on ({error.strerror})") from None
+    listening.setblocking(False)
+    return listening
+
+
+def _url(host: str, listening: socket.socket) -> str:
+    port = listening.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _say_ready(url: str) -> None:
+    logger.info("serving at %s", url)
