@@ -1,7 +1,7 @@
 """The border between the dispatcher's driver and whatever runs models.
 
-An engine starts and supervises workers, runs one job at a time per slot, and reports by calling its listener. All calls,
-both ways, are made on the event loop's thread; none blocks.
+An engine starts and supervises workers, runs one job at a time per slot, and reports by calling its listener. All
+calls, both ways, are made on the event loop's thread; none blocks, and no listener is called from within `submit`.
 """
 
 from __future__ import annotations
@@ -55,8 +55,18 @@ class Engine(Protocol):
         Raises ModelError where no worker could load its models.
         """
 
+    def attach(self, listener: EngineListener) -> None:
+        """Report to another listener from now on, so that one owner can follow another on running workers.
+
+        It is told of every worker that is up, once that is idle; jobs still running are the former listener's, and
+        nobody hears of their end.
+        """
+
     def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray) -> None:
-        """Run the worker's model for `role` on inputs (1, C, H, W), float32, already normalised."""
+        """Run the worker's model for `role` on inputs (1, C, H, W), float32, already normalised.
+
+        Raises ValueError for what can never run: an unknown worker, a role it does not have, inputs of another form.
+        """
 
     def cancel(self, job: JobId) -> None:
         """Nobody needs the job any more; what follows is `cancel_effect`."""

@@ -1,0 +1,268 @@
+"""The `local` engine: workers are processes on this machine, started, supervised and restarted here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from collage.dispatch import JobId, Role, WorkerId
+from collage.engines._base import CancelEffect, EngineListener, FloatArray
+from collage.engines._process import WorkerProcess
+from collage.engines._wire import Frame, Kind, WireError
+from collage.exceptions import ModelError
+
+_log = logging.getLogger(__name__)
+
+_BACKOFF = 0.1  # seconds before the first restart; doubles with every short life
+_BACKOFF_MOST = 5.0
+_LONG_LIFE = 5.0  # seconds; a worker that lived so long starts again with a short backoff
+
+Hold = Callable[[WorkerId, Role], float]
+
+
+class LocalEngine:
+    """Worker processes with ONNX Runtime on the CPU.
+
+    models: an ONNX file per role. workers: how many, each with all models (named w0, w1, ...), or the roles of each by
+    name. threads: of one model run. hold: the least time a job takes on its worker, seconds, drawn for each job: the
+    worker runs the model and then waits, its slot taken, as the workers of arXiv 1904.12222 did. hung_seconds: a worker
+    whose job runs longer is killed and restarted. start_seconds: a worker that is not ready by then is, too.
+
+    A model that runs cannot be stopped, so a cancelled job keeps its slot to the end (`CancelEffect.NOTHING`).
+
+    What an engine can check of an answer without knowing the model is checked here: its frame, its job, its size and
+    shape. Whether a shape is the model's, and its values are finite, is for the code that decodes it.
+    """
+
+    cancel_effect = CancelEffect.NOTHING
+
+    def __init__(
+        self,
+        models: Mapping[Role, Path],
+        workers: int | Mapping[WorkerId, frozenset[Role]],
+        *,
+        threads: int = 1,
+        hold: Hold | None = None,
+        hung_seconds: float | None = None,
+        start_seconds: float = 60.0,
+    ) -> None:
+        if isinstance(workers, int):
+            workers = {f"w{number}": frozenset(models) for number in range(workers)}
+        if not workers:
+            raise ValueError("an engine needs at least one worker")
+        for name, roles in workers.items():
+            if not roles or not roles <= models.keys():
+                raise ValueError(f"worker {name} needs roles out of {sorted(models)}, not {sorted(roles)}")
+        self.hold = hold
+        self._listener: EngineListener | None = None
+        self._stations = {
+            name: _Station(self, name, {role: models[role] for role in Role if role in roles}, threads, start_seconds)
+            for name, roles in workers.items()
+        }
+        self._hung_seconds = hung_seconds
+        self._supervisors: list[asyncio.Task[None]] = []
+        self._straggling: dict[WorkerId, tuple[float, float]] = {}  # (until, seconds per job)
+
+    @property
+    def workers(self) -> dict[WorkerId, int | None]:
+        """All workers, with the process id of those that have a process."""
+        return {name: station.pid for name, station in self._stations.items()}
+
+    async def start(self, listener: EngineListener) -> None:
+        """Start the workers; returns when each is ready or has failed once. Raises ModelError where none is ready."""
+        self._listener = listener
+        for station in self._stations.values():
+            station.tried.clear()
+        self._supervisors = [
+            asyncio.create_task(station.supervise(), name=f"collage worker {station.name}")
+            for station in self._stations.values()
+        ]
+        try:
+            for station in self._stations.values():
+                await station.tried.wait()
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+        if not any(station.ready for station in self._stations.values()):
+            why = next(iter(self._stations.values())).trouble
+            await self.stop()
+            raise ModelError(f"no worker could start: {why}")
+
+    def attach(self, listener: EngineListener) -> None:
+        """Report to another listener from now on. It is told of every worker that is up, once that is idle.
+
+        A job still running is the former listener's: nobody hears of its end.
+        """
+        self._listener = listener
+        for station in self._stations.values():
+            if station.ready:
+                station.disown()
+
+    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray) -> None:
+        """Run the worker's model for `role` on inputs (1, C, H, W). A worker that is down fails the job.
+
+        Raises ValueError for an unknown worker or role, a busy worker, or inputs that are no float32 (1, C, H, W).
+        """
+        station = self._stations.get(worker)
+        if station is None:
+            raise ValueError(f"no worker {worker}")
+        station.submit(job, role, inputs, self._draw(worker, role), self._hung_seconds)
+
+    def cancel(self, job: JobId) -> None:
+        """Does nothing: a running model cannot be stopped."""
+
+    def straggle(self, worker: WorkerId, seconds_per_job: float, for_seconds: float) -> None:
+        """Make a worker slow on purpose, for demonstrations. Raises ValueError for an unknown worker."""
+        if worker not in self._stations:
+            raise ValueError(f"no worker {worker}")
+        self._straggling[worker] = (asyncio.get_running_loop().time() + for_seconds, seconds_per_job)
+
+    async def stop(self) -> None:
+        """Stop all workers. Idempotent. They hold nothing worth keeping, so they are killed."""
+        self._listener = None
+        supervisors, self._supervisors = self._supervisors, []
+        for task in supervisors:
+            task.cancel()
+        await asyncio.gather(*supervisors, return_exceptions=True)
+
+    def _draw(self, worker: WorkerId, role: Role) -> float:
+        hold = self.hold(worker, role) if self.hold else 0.0
+        if worker in self._straggling:
+            until, seconds = self._straggling[worker]
+            if asyncio.get_running_loop().time() < until:
+                return max(hold, seconds)
+            del self._straggling[worker]
+        return hold
+
+    @property
+    def listener(self) -> EngineListener | None:
+        """Who is told; None once stopped."""
+        return self._listener
+
+
+class _Station:
+    """One worker of the engine across all the lives of its process."""
+
+    def __init__(
+        self, engine: LocalEngine, name: WorkerId, models: Mapping[Role, Path], threads: int, start_seconds: float
+    ) -> None:
+        self.name = name
+        self.tried = asyncio.Event()  # the first start has succeeded or failed
+        self.ready = False
+        self.trouble = ""  # why it last went down
+        self._engine = engine
+        self._roles = {role: number for number, role in enumerate(models)}
+        self._paths = list(models.values())
+        self._threads = threads
+        self._start_seconds = start_seconds
+        self._process: WorkerProcess | None = None
+        self._gone = asyncio.Event()
+        self._limit: asyncio.TimerHandle | None = None  # on the start, then on each job
+        self._sequence = 0  # of the last job handed over
+        self._busy = False
+        self._job: JobId | None = None  # None while busy: a former listener's job
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    async def supervise(self) -> None:
+        """Keep a process alive, for ever."""
+        loop = asyncio.get_running_loop()
+        backoff = _BACKOFF
+        while True:
+            began = loop.time()
+            self._gone.clear()
+            self._process = WorkerProcess(self._paths, self._threads, self._on_frame, self._on_gone)
+            try:
+                self._set_limit(self._start_seconds, "it was not ready in time")
+                await self._process.launch()
+                await self._gone.wait()
+            except OSError as error:
+                self._on_gone(f"the process could not be started: {error}")
+            finally:
+                self._set_limit(None)
+                self.ready = False
+                await asyncio.shield(self._process.bury())
+            backoff = _BACKOFF if loop.time() - began > _LONG_LIFE else min(backoff * 2, _BACKOFF_MOST)
+            _log.warning("worker %s is down: %s; restarting in %.1f s", self.name, self.trouble, backoff)
+            await asyncio.sleep(backoff)
+
+    def submit(self, job: JobId, role: Role, inputs: FloatArray, hold: float, limit: float | None) -> None:
+        if role not in self._roles:
+            raise ValueError(f"worker {self.name} has no model for {role}")
+        if inputs.dtype != np.float32 or inputs.ndim != 4 or not (hold >= 0 and math.isfinite(hold)):
+            raise ValueError(f"inputs must be float32 (1, C, H, W), not {inputs.dtype} {inputs.shape}; hold {hold}")
+        if not self.ready or self._process is None:
+            # Later, so that the caller has heard of the worker's end, and has its own house in order, before this.
+            asyncio.get_running_loop().call_soon(self._fail_down, job, self._engine.listener)
+            return
+        if self._busy:
+            raise ValueError(f"worker {self.name} is busy")
+        self._process.run(self._sequence + 1, self._roles[role], inputs, hold)
+        self._sequence += 1
+        self._busy, self._job = True, job
+        if limit is not None:
+            self._set_limit(limit, f"a job ran for more than {limit:g} s")
+
+    def disown(self) -> None:
+        """A new listener: whatever runs is not its own."""
+        if self._busy:
+            self._job = None
+        else:
+            self._announce()
+
+    def _announce(self) -> None:
+        if self._engine.listener is not None:
+            self._engine.listener.worker_up(self.name, frozenset(self._roles), 1)
+
+    def _fail_down(self, job: JobId, listener: EngineListener | None) -> None:
+        if listener is not None and listener is self._engine.listener:
+            listener.job_failed(job, f"worker {self.name} is down")
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.kind is Kind.READY and not self.ready:
+            self._set_limit(None)
+            self.ready = True
+            self.tried.set()
+            self._announce()
+        elif frame.kind is Kind.BROKEN and not self.ready and self._process is not None:
+            self._process.end(frame.text())
+        elif frame.kind in (Kind.DONE, Kind.FAILED) and self._busy and frame.job == self._sequence:
+            output = frame.array() if frame.kind is Kind.DONE else None
+            self._report(frame, output)
+        else:
+            raise WireError(f"{frame.kind.name} for job {frame.job}, which it was not given")
+
+    def _report(self, frame: Frame, output: FloatArray | None) -> None:
+        self._set_limit(None)
+        job, self._job, self._busy = self._job, None, False
+        listener = self._engine.listener
+        if job is None:
+            self._announce()
+        elif listener is not None and output is not None:
+            listener.job_completed(job, output, frame.seconds)
+        elif listener is not None:
+            listener.job_failed(job, frame.text())
+
+    def _on_gone(self, why: str) -> None:
+        was_ready, self.ready = self.ready, False
+        disowned = self._busy and self._job is None
+        self._busy, self._job, self.trouble = False, None, why
+        self._set_limit(None)
+        self.tried.set()
+        self._gone.set()
+        if was_ready and not disowned and self._engine.listener is not None:
+            self._engine.listener.worker_down(self.name, why)
+
+    def _set_limit(self, seconds: float | None, why: str = "") -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+        if seconds is not None and self._process is not None:
+            self._limit = asyncio.get_running_loop().call_later(seconds, self._process.end, why)
