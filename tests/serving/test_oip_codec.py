@@ -244,6 +244,11 @@ def test_a_lying_binary_size_is_refused(datatype: str, shape: list[int], size: o
         _parse(_tensor(datatype=datatype, shape=shape, data=None, parameters=parameters), tail)
 
 
+def test_more_json_than_allowed_is_refused_unread() -> None:
+    with pytest.raises(TooLarge, match=r"^body: 4,194,305 bytes of JSON; .*binary tensor data extension"):
+        parse_infer(b"[" * (SETTINGS.max_json_bytes + 1), None, MODEL, SETTINGS)
+
+
 def test_too_many_images_are_refused_before_their_data_is_read() -> None:
     with pytest.raises(TooLarge, match=r"inputs\[0\]\.shape: 9 images; at most 8"):
         _parse(_tensor(shape=[9, 3, 4, 4], data=[]))

@@ -36,9 +36,7 @@ def create_app(plane: DataPlane, settings: ServingSettings, *, gate: Gate | None
     return Starlette(
         routes=routes,
         exception_handlers=exception_handlers(),
-        middleware=[
-            Middleware(_Counted, metrics=metrics, paths={route.endpoint: route.path for route in reversed(routes)})
-        ],
+        middleware=[Middleware(_Counted, metrics=metrics, paths=paths)],
     )
 
 

@@ -35,7 +35,7 @@ async def _on_collage_error(_request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail, headers = error.detail, dict(error.headers or {})
-    if error.status_code == 404:
+    if (error.status_code, detail) == (404, "Not Found"):  # the router's own
         detail = f"path: nothing is served at {request.url.path[:200]!r}"
     elif error.status_code == 405:
         detail = f"method: {request.method} is not taken here; {headers.get('Allow', 'another')} is"

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from collage.exceptions import InvalidInput
+from collage.exceptions import InvalidInput, TooLarge
 from collage.serving._inputs import ImageInput
 from collage.serving._oip_model import OipModel
 from collage.serving._oip_tensors import Data, images_of
@@ -45,6 +45,11 @@ def parse_infer(body: bytes, header_length: str | None, model: OipModel, setting
     Raises InvalidInput and TooLarge, naming the field as a path in the JSON: "inputs[0].shape".
     """
     size = len(body) if header_length is None else _header_size(header_length, len(body))
+    if size > settings.max_json_bytes:
+        raise TooLarge(
+            f"{size:,} bytes of JSON; at most {settings.max_json_bytes:,}, use the binary tensor data extension",
+            field="body",
+        )
     view = memoryview(body)
     try:
         request = orjson.loads(view[:size])

@@ -74,6 +74,9 @@ class ServingSettings(BaseSettings):
     max_queue: int = Field(256, ge=1, le=100_000, description="queries without an answer; beyond it 503")
     max_images: int = Field(64, ge=1, le=10_000, description="images in one request")
     max_body_bytes: int = Field(32 * 2**20, ge=1024, le=2**31, description="bytes of one request's body")
+    max_json_bytes: int = Field(
+        4 * 2**20, ge=1024, le=2**31, description="bytes of one request's JSON; while it is parsed all others wait"
+    )
     max_image_bytes: int = Field(10 * 2**20, ge=64, le=2**31, description="bytes of one encoded image")
     max_image_pixels: int = Field(40_000_000, ge=1, le=1_000_000_000, description="width x height of one image")
     max_held_bytes: int = Field(
