@@ -55,13 +55,6 @@ class Engine(Protocol):
         Raises ModelError where no worker could load its models.
         """
 
-    def attach(self, listener: EngineListener) -> None:
-        """Report to another listener from now on, so that one owner can follow another on running workers.
-
-        It is told of every worker that is up, once that is idle; jobs still running are the former listener's, and
-        nobody hears of their end.
-        """
-
     def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray) -> None:
         """Run the worker's model for `role` on inputs (1, C, H, W), float32, already normalised.
 

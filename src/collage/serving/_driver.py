@@ -1,0 +1,354 @@
+"""The dispatcher, driven by an event loop and real workers.
+
+The dispatcher decides; here are the things it never sees. The driver keeps each query's tensors from submission until
+it is settled, makes the input of each job as the job starts, turns outputs into answers, resolves one future per query,
+and wakes the dispatcher when it wants to be woken.
+
+Events are handled one after the other: what an action brings about (an engine that refuses a job, say) waits until all
+actions before it are done. Whatever a worker sends, nothing here raises into the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collage.codes import Code, TileAnswer
+from collage.dispatch import (
+    Action,
+    Answer,
+    Cancel,
+    JobId,
+    Outcome,
+    QueryId,
+    Reject,
+    Role,
+    Settled,
+    Source,
+    Start,
+    Why,
+    WorkerId,
+    WorkerState,
+)
+from collage.engines import Engine
+
+if TYPE_CHECKING:
+    from collage.dispatch import Dispatcher
+
+FloatArray = NDArray[np.float32]
+
+_log = logging.getLogger(__name__)
+
+
+class Timer(Protocol):
+    """A callback that can be called off."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """What the driver needs of an event loop; any asyncio loop is one."""
+
+    def time(self) -> float: ...
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> Timer: ...
+
+
+class Answered(NamedTuple):
+    """A query's answer: scores (classes,), in the single's own form; at: when it was there, on the clock."""
+
+    scores: FloatArray
+    confidence: float
+    source: Source
+    at: float
+
+
+Result = Answered | Why
+
+
+@dataclass
+class Agreement:
+    """How often single and backup named the same class, over controls, where both ran to their end."""
+
+    agreed: int = 0
+    compared: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Query:
+    single: FloatArray  # (C, H, W)
+    tile: FloatArray | None  # (C, H', W'), where the backup takes another tensor than the single
+    result: asyncio.Future[Result]
+    answers: dict[JobId, tuple[Source, TileAnswer]] = field(default_factory=dict)
+    collages: list[JobId] = field(default_factory=list)  # it was in, and that came back; for watchers
+
+
+@dataclass(eq=False, slots=True)
+class BackupJob:
+    """A collage that has come back, for those who watch. `used` grows as its answers are given."""
+
+    job: JobId
+    canvas: FloatArray  # (1, C, H, W), normalised
+    queries: tuple[QueryId, ...]
+    answers: dict[int, TileAnswer]  # by position; absent: unknown
+    used: set[int] = field(default_factory=set)
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    source: Source
+    worker: WorkerId
+    queries: tuple[QueryId, ...]
+    canvas: FloatArray | None = None  # kept for watchers only
+
+
+class Driver:
+    """One dispatcher's driver. All calls are made on the event loop's thread; `start` comes first.
+
+    single: decodes the single's outputs (a replica code). backup: the policy's code, if it has one. clock: the event
+    loop by default. on_collage: told when a collage has come back, and again whenever one of its answers is given.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        single: Code,
+        backup: Code | None = None,
+        *,
+        clock: Clock | None = None,
+        on_collage: Callable[[BackupJob], None] | None = None,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.agreement = Agreement()
+        self.workers_up: set[WorkerId] = set()
+        self._codes: dict[Source, Code] = {Source.SINGLE: single, Source.REPLICA: single}
+        if backup is not None:
+            self._codes.setdefault(backup.source, backup)
+        self._clock: Clock = clock or asyncio.get_running_loop()
+        self._on_collage = on_collage
+        self._engine: Engine | None = None
+        self._queries: dict[QueryId, _Query] = {}
+        self._jobs: dict[JobId, _Job] = {}
+        self._collages: dict[JobId, BackupJob] = {}  # those with a query that is not settled
+        self._last_query = 0
+        self._events: deque[tuple[Callable[..., Iterable[Action]], tuple[Any, ...]]] = deque()
+        self._working = False
+        self._timer: Timer | None = None
+        self._wakes_at = 0.0
+
+    # Above: whoever asks.
+
+    async def start(self, engine: Engine) -> None:
+        """Start the engine and listen to it. Raises ModelError as the engine does."""
+        self._engine = engine
+        await engine.start(self)
+
+    def submit(
+        self,
+        single: FloatArray,
+        tile: FloatArray | None = None,
+        *,
+        key: str = "",
+        deadline: float | None = None,
+        accept_degraded: bool = True,
+    ) -> asyncio.Future[Result]:
+        """A query: its tensor (C, H, W) for the single and, where the backup takes another, for the backup.
+
+        deadline: on the clock. The future gives the answer, or why there is none; to cancel it cancels the query.
+        """
+        self._last_query += 1
+        query = self._last_query
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        result.add_done_callback(partial(self._taken, query))
+        self._queries[query] = _Query(single, tile, result)
+        self._handle(self.dispatcher.submit, query, key, deadline, accept_degraded)
+        return result
+
+    def close(self) -> None:
+        """Every query still without an outcome is cancelled, and nothing that the engine says is heard any more."""
+        queries = list(self._queries.values())
+        self._engine = None
+        self._queries.clear()
+        self._jobs.clear()
+        self._collages.clear()
+        self.workers_up.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        for query in queries:
+            self._resolve(query, Why.CANCELLED)
+
+    def _taken(self, query: QueryId, result: asyncio.Future[Result]) -> None:
+        if result.cancelled() and query in self._queries:
+            self._handle(self.dispatcher.cancelled, query)
+
+    # Below: what the engine says.
+
+    def worker_up(self, worker: WorkerId, roles: frozenset[Role], slots: int) -> None:
+        """A worker is ready."""
+        if self._engine is not None:
+            self.workers_up.add(worker)
+            self._handle(self.dispatcher.worker, worker, WorkerState.UP, roles, slots)
+
+    def worker_down(self, worker: WorkerId, why: str) -> None:
+        """A worker is gone, and what it ran with it."""
+        if self._engine is not None:
+            self.workers_up.discard(worker)
+            self._jobs = {number: job for number, job in self._jobs.items() if job.worker != worker}
+            self._handle(self.dispatcher.worker, worker, WorkerState.DOWN, frozenset(), 0)
+
+    def job_completed(self, job: JobId, output: FloatArray, seconds: float) -> None:
+        """An output: decoded here, because only here is it known whose it is."""
+        kept = self._jobs.pop(job, None)
+        if kept is None:
+            return
+        try:
+            answers = self._decode(kept, output)
+        except ValueError as error:
+            _log.warning("worker %s: unusable output of a %s: %s", kept.worker, kept.source, error)
+            self._handle(self.dispatcher.failed, job, str(error))
+            return
+        for position, answer in answers.items():
+            query = self._queries.get(kept.queries[position])
+            if query is not None:
+                query.answers[job] = (kept.source, answer)
+        seen = None if kept.canvas is None else self._keep_collage(job, kept.canvas, kept.queries, answers)
+        outcomes = tuple(
+            Outcome(True, answers[position].confidence) if position in answers else Outcome(False, 0.0)
+            for position in range(len(kept.queries))
+        )
+        self._handle(self.dispatcher.completed, job, outcomes)
+        if seen is not None:
+            self._show(seen)
+
+    def job_failed(self, job: JobId, why: str) -> None:
+        """No usable output."""
+        if self._jobs.pop(job, None) is not None:
+            self._handle(self.dispatcher.failed, job, why)
+
+    def job_freed(self, job: JobId) -> None:
+        """A cancelled job has stopped."""
+        if self._jobs.pop(job, None) is not None:
+            self._handle(self.dispatcher.freed, job)
+
+    # Between: events in, actions out.
+
+    def _handle(self, event: Callable[..., Iterable[Action]], *details: Any) -> None:
+        self._events.append((event, details))
+        if self._working:
+            return
+        self._working = True
+        try:
+            while self._events:
+                event, details = self._events.popleft()
+                for action in event(*details, self._clock.time()):
+                    self._act(action)
+        finally:
+            self._working = False
+        self._set_timer()
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Start():
+                self._start(action)
+            case Answer(query, source, confidence, job):
+                kept = self._queries[query]
+                self._resolve(kept, Answered(kept.answers[job][1].scores, confidence, source, self._clock.time()))
+                if (seen := self._collages.get(job)) is not None:
+                    seen.used.add(action.position)
+                    self._show(seen)
+            case Reject(query, why):
+                self._resolve(self._queries[query], why)
+            case Cancel(job):
+                if self._engine is not None and job in self._jobs:
+                    self._engine.cancel(job)
+            case Settled(query, control):
+                self._settle(self._queries.pop(query), control)
+
+    def _start(self, start: Start) -> None:
+        code = self._codes[start.source]
+        job = self._jobs[start.job] = _Job(start.source, start.worker, start.queries)
+        try:
+            inputs = code.encode([self._tensor(query, start.source) for query in start.queries])  # (1, C, H, W)
+            if start.source is Source.COLLAGE and self._on_collage is not None:
+                job.canvas = inputs
+            assert self._engine is not None
+            self._engine.submit(start.job, start.worker, start.source.role, inputs)
+        except Exception as error:  # a job that cannot even be sent must not cost its queries their answers
+            _log.exception("worker %s: a %s could not be started", start.worker, start.source)
+            self.job_failed(start.job, f"it could not be started: {error}")
+
+    def _tensor(self, query: QueryId, source: Source) -> FloatArray | None:
+        kept = self._queries.get(query)
+        if kept is None:
+            return None
+        return kept.single if source.role is Role.SINGLE or kept.tile is None else kept.tile
+
+    def _decode(self, job: _Job, output: FloatArray) -> dict[int, TileAnswer]:
+        """Output -> answers by position. Raises ValueError for a wrong shape, and where one query gets no answer."""
+        code = self._codes[job.source]
+        present = {}
+        if job.source is Source.PARITY:
+            for position, query in enumerate(job.queries):
+                if (scores := self._single_scores(query)) is not None:
+                    present[position] = scores
+        answers = code.decode(output, range(len(job.queries)), present)
+        if not answers and code.capacity == 1:
+            raise ValueError("its values are not finite, or no probabilities")
+        return answers
+
+    def _single_scores(self, query: QueryId) -> FloatArray | None:
+        kept = self._queries.get(query)
+        answers = kept.answers.values() if kept is not None else ()
+        return next((answer.scores for source, answer in answers if not source.degraded), None)
+
+    def _resolve(self, query: _Query, result: Result) -> None:
+        if not query.result.done():  # it may have been cancelled a moment ago
+            query.result.set_result(result)
+
+    def _settle(self, query: _Query, control: bool) -> None:
+        if control:
+            single = [answer for source, answer in query.answers.values() if not source.degraded]
+            backup = [answer for source, answer in query.answers.values() if source.degraded]
+            if single and backup:
+                self.agreement.compared += 1
+                self.agreement.agreed += int(single[0].scores.argmax() == backup[0].scores.argmax())
+        for job in query.collages:
+            seen = self._collages[job]
+            if not any(other in self._queries for other in seen.queries):
+                del self._collages[job]
+
+    def _keep_collage(
+        self, job: JobId, canvas: FloatArray, queries: tuple[QueryId, ...], answers: dict[int, TileAnswer]
+    ) -> BackupJob:
+        """Keep it for watchers until the last of its queries is settled."""
+        seen = BackupJob(job, canvas, queries, answers)
+        for query in queries:
+            if (kept := self._queries.get(query)) is not None:
+                kept.collages.append(job)
+                self._collages[job] = seen
+        return seen
+
+    def _show(self, seen: BackupJob) -> None:
+        if self._on_collage is not None:
+            self._on_collage(seen)
+
+    def _set_timer(self) -> None:
+        when = self.dispatcher.next_tick
+        if when is None or (self._timer is not None and self._wakes_at <= when):
+            return  # a timer that comes too early costs one look at the clock, less than making a new one each time
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes_at = when
+        self._timer = self._clock.call_at(when, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._handle(self.dispatcher.tick)

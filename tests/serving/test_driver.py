@@ -1,0 +1,369 @@
+"""The driver alone: a dispatcher that says what the test wants, an engine that records, a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+
+from collage.codes import CollageCode, ReplicaCode
+from collage.dispatch import (
+    Action,
+    Answer,
+    Cancel,
+    Outcome,
+    Reject,
+    Role,
+    Settled,
+    Source,
+    Start,
+    Why,
+    WorkerState,
+)
+from collage.engines import CancelEffect
+from collage.imaging import Preprocessing
+from collage.serving._driver import Answered, BackupJob, Driver
+
+PRE = Preprocessing(size=2, channels=1, mean=(0.0,), std=(1.0,))
+ROLES = frozenset({Role.SINGLE, Role.COLLAGE})
+
+
+class Script:
+    """A dispatcher without a mind: records events, answers each with what was put down for it."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.answers: dict[str, list[list[Action]]] = {}
+        self.next_tick: float | None = None
+
+    def on(self, event: str, *actions: Action) -> None:
+        """The next event of this name brings these actions."""
+        self.answers.setdefault(event, []).append(list(actions))
+
+    def __getattr__(self, name: str) -> Callable[..., list[Action]]:
+        def event(*details: Any) -> list[Action]:
+            self.events.append((name, *details))
+            queued = self.answers.get(name)
+            return queued.pop(0) if queued else []
+
+        return event
+
+
+class Jobs:
+    """An engine that records jobs; `refuses`: submit raises."""
+
+    cancel_effect = CancelEffect.NOTHING
+
+    def __init__(self) -> None:
+        self.submitted: list[tuple[int, str, Role, np.ndarray]] = []
+        self.cancelled: list[int] = []
+        self.refuses = False
+
+    async def start(self, listener: Driver) -> None:
+        listener.worker_up("a", ROLES, 1)
+
+    def submit(self, job: int, worker: str, role: Role, inputs: np.ndarray) -> None:
+        if self.refuses:
+            raise ValueError("worker a is busy")
+        self.submitted.append((job, worker, role, inputs.copy()))
+
+    def cancel(self, job: int) -> None:
+        self.cancelled.append(job)
+
+    async def stop(self) -> None: ...
+
+
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._timers: list[tuple[float, int, Clock.Timer]] = []
+
+    class Timer:
+        def __init__(self, callback: Callable[[], object]) -> None:
+            self.callback: Callable[[], object] | None = callback
+
+        def cancel(self) -> None:
+            self.callback = None
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Clock.Timer:
+        timer = Clock.Timer(callback)
+        heapq.heappush(self._timers, (when, len(self._timers), timer))
+        return timer
+
+    def move_to(self, when: float) -> None:
+        while self._timers and self._timers[0][0] <= when:
+            self.now, _, timer = heapq.heappop(self._timers)
+            if timer.callback is not None:
+                timer.callback()
+        self.now = when
+
+
+class Stage:
+    """All of them, put together."""
+
+    def __init__(self) -> None:
+        self.dispatcher, self.engine, self.clock = Script(), Jobs(), Clock()
+        self.seen: list[tuple[int, set[int]]] = []
+        self.driver = Driver(
+            self.dispatcher,  # type: ignore[arg-type]
+            ReplicaCode(PRE, 3),
+            CollageCode(2, PRE, 3, unknown=True),
+            clock=self.clock,
+            on_collage=self._on_collage,
+        )
+
+    def _on_collage(self, job: BackupJob) -> None:
+        self.seen.append((job.job, set(job.used)))
+
+    def submit(self, brightness: float, *actions: Action) -> asyncio.Future[Any]:
+        """A query whose tile is brighter by one than what the single gets."""
+        self.dispatcher.on("submit", *actions)
+        return self.driver.submit(image(brightness), image(brightness + 1), key="k", deadline=9.0)
+
+    def events(self, name: str) -> list[tuple[Any, ...]]:
+        return [event[1:] for event in self.dispatcher.events if event[0] == name]
+
+
+def image(brightness: float) -> np.ndarray:
+    return np.full((1, 2, 2), brightness, np.float32)
+
+
+def scores(best: int) -> np.ndarray:
+    """(1, 3), what a single says."""
+    return np.eye(3, dtype=np.float32)[best][None] * 5
+
+
+def tiles(*best: int | None) -> np.ndarray:
+    """(1, 4, 4), what the collage-cnn says; None: unknown."""
+    rows = [np.eye(4, dtype=np.float32)[3 if index is None else index] * 5 for index in best]
+    return np.stack(rows + [np.eye(4, dtype=np.float32)[3]] * (4 - len(rows)))[None]
+
+
+def staged(test: Callable[[Stage], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def run() -> None:
+        async def main() -> None:
+            stage = Stage()
+            await stage.driver.start(stage.engine)
+            await test(stage)
+
+        asyncio.run(main())
+
+    run.__name__ = test.__name__
+    return run
+
+
+@staged
+async def test_a_single_is_run_and_answers(stage: Stage) -> None:
+    result = stage.submit(0.5, Start(1, "a", Source.SINGLE, (1,)))
+    assert stage.events("worker") == [("a", WorkerState.UP, ROLES, 1, 0.0)]
+    assert stage.events("submit") == [(1, "k", 9.0, True, 0.0)]
+    (job, worker, role, inputs) = stage.engine.submitted[0]
+    assert (job, worker, role, inputs.shape) == (1, "a", Role.SINGLE, (1, 1, 2, 2))
+    assert inputs.max() == inputs.min() == 0.5
+    stage.clock.now = 2.0
+    stage.dispatcher.on("completed", Answer(1, Source.SINGLE, 0.9, 1, 0), Settled(1, control=False))
+    stage.driver.job_completed(1, scores(2), 0.1)
+    ((job, (outcome,), now),) = stage.events("completed")
+    assert (job, outcome.known, now) == (1, True, 2.0)
+    assert outcome.confidence == pytest.approx(np.exp(5) / (np.exp(5) + 2))
+    answer = await result
+    assert (answer.scores.argmax(), answer.confidence, answer.source, answer.at) == (2, 0.9, Source.SINGLE, 2.0)
+    assert stage.driver._queries == {}
+
+
+@staged
+async def test_a_collage_is_made_of_tiles_and_answers_by_position(stage: Stage) -> None:
+    results = [stage.submit(brightness) for brightness in (10, 20, 30)]
+    stage.dispatcher.on("tick", Start(7, "a", Source.COLLAGE, (3, 1, 2)))
+    stage.driver._tick()
+    (_, _, role, canvas) = stage.engine.submitted[0]
+    assert (role, canvas.shape) == (Role.COLLAGE, (1, 1, 4, 4))
+    assert canvas[0, 0, ::2, ::2].tolist() == [[31.0, 11.0], [21.0, 0.0]]
+    stage.dispatcher.on(
+        "completed",
+        Answer(3, Source.COLLAGE, 0.8, 7, 0),
+        Settled(3, control=False),
+        Answer(2, Source.COLLAGE, 0.7, 7, 2),
+        Settled(2, control=False),
+    )
+    stage.driver.job_completed(7, tiles(0, None, 2), 0.1)
+    ((_, outcomes, _),) = stage.events("completed")
+    assert [outcome.known for outcome in outcomes] == [True, False, True]
+    assert outcomes[1] == Outcome(False, 0.0)
+    assert (await results[2]).scores.argmax() == 0
+    assert (await results[1]).scores.argmax() == 2
+    assert not results[0].done()
+    # Watchers see it grow, and it is kept no longer than its queries.
+    assert stage.seen[-1] == (7, {0, 2})
+    assert list(stage.driver._collages) == [7]
+    stage.dispatcher.on("cancelled", Reject(1, Why.CANCELLED), Settled(1, control=False))
+    results[0].cancel()
+    await asyncio.sleep(0)
+    assert stage.driver._collages == {}
+    assert stage.driver._queries == {}
+
+
+@staged
+async def test_an_answer_kept_back_is_given_later(stage: Stage) -> None:
+    result = stage.submit(1.0, Start(1, "a", Source.COLLAGE, (1,)))
+    stage.driver.job_completed(1, tiles(1), 0.1)
+    assert not result.done()
+    assert stage.seen == [(1, set())]
+    stage.dispatcher.on("tick", Answer(1, Source.COLLAGE, 0.6, 1, 0), Settled(1, control=False))
+    stage.driver._tick()
+    assert (await result).scores.argmax() == 1
+    assert stage.seen[-1] == (1, {0})
+    assert stage.driver._collages == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        (Source.SINGLE, np.full((1, 3), np.nan, np.float32)),
+        (Source.SINGLE, np.array([[1.0, np.inf, 0.0]], np.float32)),
+        (Source.SINGLE, np.zeros((1, 4), np.float32)),
+        (Source.SINGLE, np.zeros((), np.float32)),
+        (Source.REPLICA, np.zeros((2, 3), np.float32)),
+        (Source.COLLAGE, np.zeros((1, 4, 3), np.float32)),
+        (Source.COLLAGE, np.zeros((0,), np.float32)),
+    ],
+)
+def test_an_output_that_is_none_fails_the_job(source: Source, output: np.ndarray) -> None:
+    @staged
+    async def test(stage: Stage) -> None:
+        result = stage.submit(1.0, Start(1, "a", source, (1,)))
+        stage.dispatcher.on("failed", Reject(1, Why.FAILED), Settled(1, control=False))
+        stage.driver.job_completed(1, output, 0.1)
+        assert stage.events("completed") == []
+        assert [event[0] for event in stage.events("failed")] == [1]
+        assert await result is Why.FAILED
+
+    test()
+
+
+@staged
+async def test_a_tile_of_nan_is_unknown_and_its_neighbours_stand(stage: Stage) -> None:
+    stage.submit(1.0)
+    stage.submit(2.0, Start(1, "a", Source.COLLAGE, (1, 2)))
+    output = tiles(0, 1)
+    output[0, 0] = np.nan
+    stage.driver.job_completed(1, output, 0.1)
+    ((_, outcomes, _),) = stage.events("completed")
+    assert [outcome.known for outcome in outcomes] == [False, True]
+
+
+@staged
+async def test_what_an_action_brings_about_waits_for_the_actions_before_it(stage: Stage) -> None:
+    stage.engine.refuses = True
+    stage.dispatcher.on("failed", Start(3, "a", Source.SINGLE, (1,)))
+    result = stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)), Start(2, "a", Source.SINGLE, (1,)))
+    names = [event[0] for event in stage.dispatcher.events]
+    # Both starts are refused before the first refusal is told; what that brings is done before the second's.
+    assert names == ["worker", "submit", "failed", "failed", "failed"]
+    assert [event[0] for event in stage.events("failed")] == [1, 2, 3]
+    assert "busy" in stage.events("failed")[0][1]
+    assert not result.done()
+
+
+@staged
+async def test_a_cancelled_future_cancels_the_query_once(stage: Stage) -> None:
+    result = stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
+    stage.dispatcher.on("cancelled", Reject(1, Why.CANCELLED), Cancel(1), Settled(1, control=False))
+    result.cancel()
+    await asyncio.sleep(0)
+    assert stage.events("cancelled") == [(1, 0.0)]
+    assert stage.engine.cancelled == [1]
+    stage.driver.job_completed(1, scores(0), 0.1)  # nobody waits, but its slot is free
+    assert [event[0] for event in stage.events("completed")] == [1]
+
+
+@staged
+async def test_an_answer_in_the_same_moment_as_a_cancellation(stage: Stage) -> None:
+    result = stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
+    stage.dispatcher.on("completed", Answer(1, Source.SINGLE, 0.9, 1, 0), Settled(1, control=False))
+    result.cancel()
+    stage.driver.job_completed(1, scores(0), 0.1)
+    await asyncio.sleep(0)
+    assert stage.events("cancelled") == []  # it was settled already
+
+
+@staged
+async def test_what_a_dead_worker_ran_is_not_heard_of_again(stage: Stage) -> None:
+    stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
+    stage.driver.worker_down("a", "killed")
+    assert stage.driver.workers_up == set()
+    assert stage.events("worker")[-1] == ("a", WorkerState.DOWN, frozenset(), 0, 0.0)
+    stage.driver.job_completed(1, scores(0), 0.1)
+    stage.driver.job_failed(1, "x")
+    stage.driver.job_freed(1)
+    assert stage.events("completed") + stage.events("failed") + stage.events("freed") == []
+
+
+@staged
+async def test_a_freed_job_is_told(stage: Stage) -> None:
+    stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
+    stage.driver.job_freed(1)
+    assert stage.events("freed") == [(1, 0.0)]
+
+
+@pytest.mark.parametrize(("backup", "agreed"), [(2, 1), (1, 0)])
+def test_controls_compare_single_and_backup(backup: int, agreed: int) -> None:
+    @staged
+    async def test(stage: Stage) -> None:
+        stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)), Start(2, "a", Source.COLLAGE, (1,)))
+        stage.dispatcher.on("completed", Answer(1, Source.SINGLE, 0.9, 1, 0))
+        stage.dispatcher.on("completed", Settled(1, control=True))
+        stage.driver.job_completed(1, scores(2), 0.1)
+        stage.driver.job_completed(2, tiles(backup), 0.1)
+        assert (stage.driver.agreement.agreed, stage.driver.agreement.compared) == (agreed, 1)
+        # A control whose backup had nothing to say compares nothing; nor does a query that is no control.
+        for control, said in ((True, None), (False, 0)):
+            query = stage.driver._last_query + 1
+            stage.submit(1.0, Start(3, "a", Source.SINGLE, (query,)), Start(4, "a", Source.COLLAGE, (query,)))
+            stage.dispatcher.on("completed", Answer(query, Source.SINGLE, 0.9, 3, 0))
+            stage.dispatcher.on("completed", Settled(query, control=control))
+            stage.driver.job_completed(3, scores(2), 0.1)
+            stage.driver.job_completed(4, tiles(said), 0.1)
+        assert stage.driver.agreement.compared == 1
+
+    test()
+
+
+@staged
+async def test_the_dispatcher_is_woken_when_it_wants(stage: Stage) -> None:
+    stage.dispatcher.next_tick = 3.0
+    stage.submit(1.0)
+    stage.dispatcher.next_tick = 2.0
+    stage.submit(1.0)
+    stage.clock.move_to(1.9)
+    assert stage.events("tick") == []
+    stage.dispatcher.next_tick = 5.0
+    stage.clock.move_to(4.9)
+    assert stage.events("tick") == [(2.0,)]
+    stage.dispatcher.next_tick = None
+    stage.clock.move_to(9.0)
+    assert stage.events("tick") == [(2.0,), (5.0,)]
+
+
+@staged
+async def test_closing_answers_everyone_and_hears_no_more(stage: Stage) -> None:
+    stage.dispatcher.next_tick = 1.0
+    results = [stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,))), stage.submit(2.0)]
+    stage.driver.close()
+    assert [await result for result in results] == [Why.CANCELLED] * 2
+    told = len(stage.dispatcher.events)
+    stage.driver.job_completed(1, scores(0), 0.1)
+    stage.driver.worker_up("b", ROLES, 1)
+    stage.driver.worker_down("a", "x")
+    stage.clock.move_to(9.0)
+    assert len(stage.dispatcher.events) == told
+    assert not isinstance(results[0].result(), Answered)
