@@ -34,11 +34,11 @@ def test_beyond_the_queue_there_is_a_503_with_retry_after(start_gateway: Any, pn
         waiting = [_send(gateway, png, index) for index in range(3)]
         gateway.await_metric(IN_FLIGHT, 3)
         status, answer, headers = gateway.ask("POST", "/v1/classify", png(9))
-        assert (status, "queue" in answer["error"]) == (503, True), answer
+        assert (status, "queries" in answer["error"]) == (503, True), answer
         assert int(headers["retry-after"]) >= 1
         assert gateway.ask("GET", "/v2/health/live")[0] == 200
     assert [_label(connection) for connection in waiting] == ["g0", "g1", "g2"]
-    assert gateway.metrics()['collage_queries_rejected_total{why="overload"}'] == 1
+    assert gateway.metrics()['collage_queries_rejected_total{why="unavailable"}'] == 1
     assert gateway.stop()[0] == 0
 
 

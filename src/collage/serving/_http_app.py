@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -29,8 +30,9 @@ def create_app(plane: DataPlane, settings: ServingSettings, *, gate: Gate | None
 
     `gate` is given by whoever wants to drain it. Raises ModelError where the single has not one input and one output.
     """
-    gateway = Gateway(plane, OipModel.of(plane.single), settings, gate or Gate(settings.max_held_bytes))
-    metrics = Metrics(plane, gateway.gate)
+    gate = gate or Gate(settings.max_held_bytes)
+    metrics = Metrics(plane, gate)
+    gateway = Gateway(plane, OipModel.of(plane.single), settings, gate, metrics)
     routes = [*classify_routes(gateway), *oip_routes(gateway), metrics_route(metrics)]
     paths = {route.endpoint: route.path for route in reversed(routes)}  # the first of an endpoint's paths
     return Starlette(
@@ -52,7 +54,7 @@ def metrics_route(metrics: Metrics) -> Route:
 class _Counted:
     """Counts responses by route and status; a path that is no route of ours is "other", lest clients choose labels."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: dict[object, str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Mapping[Any, str]) -> None:
         self._app, self._metrics, self._paths = app, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

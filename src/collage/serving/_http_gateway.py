@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 
+from collage.exceptions import CollageError, DeadlineExceeded, InvalidInput, Unavailable
 from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified, ImageInput
+from collage.serving._metrics import Metrics
 from collage.serving._oip_model import OipModel
 from collage.serving._options import QueryOptions
 from collage.serving._settings import ServingSettings
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
+
+# Why queries got no answer, for the metrics; the first that fits.
+_WHY: tuple[tuple[type[Exception], str], ...] = (
+    (InvalidInput, "invalid"),
+    (DeadlineExceeded, "deadline"),
+    (Unavailable, "unavailable"),
+    (ClientDisconnect, "cancelled"),
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class Gateway:
     model: OipModel
     settings: ServingSettings
     gate: Gate
+    metrics: Metrics
 
     @property
     def ready(self) -> bool:
@@ -47,6 +58,10 @@ class Gateway:
             if not answers.done():
                 raise ClientDisconnect
             return answers.result()
+        except (CollageError, ClientDisconnect) as error:
+            why = next((why for kind, why in _WHY if isinstance(error, kind)), "failed")
+            self.metrics.rejected.labels(why).inc(len(images))
+            raise
         finally:
             gone.cancel()
             if answers.cancel():

@@ -40,6 +40,12 @@ class Metrics:
         self.responses = Counter(
             "collage_http_responses", "Responses by route and status.", ["route", "status"], registry=self._registry
         )
+        self.rejected = Counter(
+            "collage_queries_rejected",
+            "Queries without an answer: invalid, unavailable, deadline, or cancelled by a client that went away.",
+            ["why"],
+            registry=self._registry,
+        )
         build = Info("collage_build", "What is running.", registry=self._registry)
         build.info({"version": __version__, "python": platform.python_version(), "single": plane.single.card.name})
         plane.on_answered.append(self._count)
