@@ -1,5 +1,6 @@
 """The heart: a state machine without I/O, clock or images. Events in, actions out."""
 
+from collage.dispatch._dispatcher import Dispatcher
 from collage.dispatch._events import (
     Action,
     Answer,
@@ -16,13 +17,20 @@ from collage.dispatch._events import (
     WorkerId,
     WorkerState,
 )
+from collage.dispatch._policy import PRESETS, Policy, get_policy, worker_roles
+from collage.dispatch._stats import DispatchStats, DispatchView, WorkerView
 
 __all__ = [
+    "PRESETS",
     "Action",
     "Answer",
     "Cancel",
+    "DispatchStats",
+    "DispatchView",
+    "Dispatcher",
     "JobId",
     "Outcome",
+    "Policy",
     "QueryId",
     "Reject",
     "Role",
@@ -32,4 +40,7 @@ __all__ = [
     "Why",
     "WorkerId",
     "WorkerState",
+    "WorkerView",
+    "get_policy",
+    "worker_roles",
 ]

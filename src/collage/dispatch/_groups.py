@@ -1,0 +1,58 @@
+"""Queries that may share a backup job, until they are answered or in one.
+
+A group has no fixed members: its queries are chosen when a worker is there to run the job. So no tile is wasted on a
+query that was answered while the group waited, and none starts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collage.dispatch._events import QueryId
+from collage.dispatch._records import Query
+
+
+class Groups:
+    """One list of open queries per key, oldest first. `shared`: jobs hold several queries, so keys are kept apart."""
+
+    def __init__(self, *, shared: bool) -> None:
+        self._shared = shared
+        self._open: dict[str, dict[QueryId, Query]] = {}
+
+    def add(self, query: Query) -> None:
+        """A query whose single has just started."""
+        self._open.setdefault(self._key(query), {})[query.id] = query
+
+    def put_back(self, query: Query) -> None:
+        """A query whose backup was lost: back to its place by age."""
+        self.add(query)
+        key = self._key(query)
+        self._open[key] = dict(sorted(self._open[key].items(), key=lambda item: item[1].started))
+
+    def remove(self, query: Query) -> None:
+        """It has its outcome, or is in a job. No harm where it is in no group."""
+        key = self._key(query)
+        group = self._open.get(key)
+        if group is not None and group.pop(query.id, None) is not None and not group:
+            del self._open[key]
+
+    def take(self, group: dict[QueryId, Query], most: int) -> tuple[Query, ...]:
+        """Its oldest queries, which leave it."""
+        taken = [query for query, _ in zip(group.values(), range(most), strict=False)]
+        for query in taken:
+            self.remove(query)
+        return tuple(taken)
+
+    def __iter__(self) -> Iterator[dict[QueryId, Query]]:
+        """The groups, none of them empty; they may be changed meanwhile."""
+        return iter(list(self._open.values()))
+
+    def heads(self) -> Iterator[Query]:
+        """The oldest query of each."""
+        return (next(iter(group.values())) for group in self._open.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._open.values()))
+
+    def _key(self, query: Query) -> str:
+        return query.key if self._shared else ""

@@ -1,0 +1,135 @@
+"""Policies: when backups are made, when their answers are accepted, and how much extra work is allowed.
+
+A policy is a value composed of independent parts; nobody subclasses it. The named ones are in `PRESETS`, one readable
+table; a preset's numbers are changed with `get_policy("hedge", budget=0.05)`.
+
+Ages are counted from the moment a query's first single *started*: the queue is common to all workers, so time spent in
+it says nothing of the worker that straggles. Quantiles are of the singles' service times, learnt while serving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from collage.dispatch._events import Role, Source, WorkerId
+from collage.exceptions import SettingsError
+
+
+class Policy(BaseModel):
+    """One way of hiding stragglers. Immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Code: what a backup is.
+    code: Source | None = Field(default=None, description="what stands in for a late single; none: nothing does")
+    dedicated: int = Field(default=0, ge=0, le=64, description="workers that run backups only; 0: a pool that runs both")
+
+    # Trigger: when a backup is wanted.
+    trigger: Literal["at_once", "late"] = Field(
+        default="late", description="a backup is wanted at once, or when a query's age passes `trigger_quantile`"
+    )
+    trigger_quantile: float | None = Field(
+        default=None, ge=0, lt=1, description="late: quantile of singles' times; absent: 1 - budget, what the budget implies"
+    )
+    close_when_full: bool = Field(default=True, description="a full group need not wait until its oldest query is late")
+    beside: bool = Field(default=False, description="backups queue beside singles, first come first served, instead of behind")
+
+    # Accept: when its answer is taken.
+    accept: Literal["first", "patience", "confident"] = Field(
+        default="patience",
+        description="the first answer; the backup's only after `patience_quantile`; or earlier, if it is confident",
+    )
+    patience_quantile: float = Field(default=0.95, ge=0, lt=1, description="how long a single is preferred")
+    confidence: float = Field(default=0.9, ge=0, le=1, description="confident: accepted early from this confidence up")
+
+    # Second line: when the backup is late too, or had nothing to say.
+    second_line: bool = Field(default=False, description="resend late singles, within the budget")
+    second_quantile: float = Field(default=0.98, ge=0, lt=1, description="of backups' times: then a backup is late too")
+
+    # Budget.
+    budget: float = Field(default=0.1, ge=0, le=4, description="extra work allowed, worker-seconds over the singles'")
+    burst: float = Field(default=10.0, ge=1, le=10_000, description="extra work that may be saved up, in mean single times")
+
+    # What is learnt.
+    warmup: int = Field(default=50, ge=1, le=100_000, description="singles to see before quantiles are trusted")
+    memory: int = Field(default=2000, ge=100, le=1_000_000, description="singles that quantiles look back on")
+
+    # Health.
+    attempts: int = Field(default=3, ge=1, le=10, description="singles sent for one query, if they fail")
+    silence: float = Field(
+        default=30.0, ge=2, le=1000, description="a job that takes so many median times is lost: covered, its worker left alone"
+    )
+    silence_least: float = Field(default=2.0, gt=0, le=3600, description="but no sooner than this, seconds")
+    backoff: float = Field(default=0.1, gt=0, le=60, description="pause of a worker after a failed job, doubling, seconds")
+    backoff_most: float = Field(default=10.0, gt=0, le=3600, description="longest such pause, seconds")
+    grace: float = Field(default=10.0, ge=0, le=3600, description="wait for a worker to come up before queries fail, seconds")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.code is Source.SINGLE:
+            raise ValueError("code: a single is no backup; a second run of the single is a replica")
+        if self.dedicated and (self.code is None or self.code.role is Role.SINGLE):
+            raise ValueError("dedicated: only a backup with a model of its own can have workers of its own")
+        if self.beside and (self.trigger != "at_once" or self.code is not Source.REPLICA):
+            raise ValueError("beside: only for replicas that are wanted at once")
+        return self
+
+    @property
+    def late_quantile(self) -> float:
+        """The quantile of singles' times after which a backup is wanted."""
+        if self.trigger_quantile is not None:
+            return self.trigger_quantile
+        return min(0.999, max(0.0, 1.0 - self.budget))
+
+
+PRESETS: dict[str, Policy] = {
+    # No backups.
+    "none": Policy(),
+    # In a dedicated topology: the backup's worker is one more single worker. The same decisions as `none`; its own name
+    # because it is the answer to "what if that machine had simply joined the others".
+    "equal": Policy(),
+    # Two singles at once, first come first served (Dean and Barroso, "The tail at scale", CACM 2013, without tying).
+    "replicate": Policy(code=Source.REPLICA, trigger="at_once", beside=True, accept="first", budget=1.5, burst=1000),
+    # A second single after the delay that the allowed extra work implies (as Finagle's BackupRequestFilter).
+    "hedge": Policy(code=Source.REPLICA, accept="first", budget=0.1),
+    # Late queries, alone, on a small single.
+    "cheap": Policy(code=Source.CHEAP, accept="patience", budget=0.1),
+    # Late queries and all that are in flight beside them, in one collage, on any worker that is idle.
+    "collage": Policy(code=Source.COLLAGE, trigger_quantile=0.6, second_line=True, budget=0.2),
+    # The paper's topology: one worker does nothing but collages (Narra et al., arXiv 1904.12222).
+    "collage-dedicated": Policy(
+        code=Source.COLLAGE, dedicated=1, trigger_quantile=0.3, second_line=True, budget=0.4
+    ),
+}
+
+
+def get_policy(name: str, **changes: Any) -> Policy:
+    """A preset, with some of its numbers changed. Raises SettingsError that names the preset or the key."""
+    if name not in PRESETS:
+        raise SettingsError(f"policy: {name!r} is no preset; there are {', '.join(PRESETS)}")
+    try:
+        return Policy.model_validate(PRESETS[name].model_dump() | changes)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"policy {name}: {key + ': ' if key else ''}{message}") from None
+
+
+def worker_roles(policy: Policy, workers: Sequence[WorkerId]) -> dict[WorkerId, frozenset[Role]]:
+    """Which models each worker runs: all of them in a pool; in a dedicated topology the last ones only the backup.
+
+    Raises SettingsError where no worker would be left for singles.
+    """
+    own = {Role.SINGLE} if policy.code is None else {Role.SINGLE, policy.code.role}
+    if not policy.dedicated:
+        return dict.fromkeys(workers, frozenset(own))
+    assert policy.code is not None
+    if policy.dedicated >= len(workers):
+        raise SettingsError(f"policy: {policy.dedicated} dedicated workers of {len(workers)} leave none for singles")
+    first = len(workers) - policy.dedicated
+    singles, backups = frozenset({Role.SINGLE}), frozenset({policy.code.role})
+    return {worker: singles if index < first else backups for index, worker in enumerate(workers)}

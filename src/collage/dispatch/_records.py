@@ -1,0 +1,43 @@
+"""What the dispatcher keeps of each query and each running job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from collage.dispatch._events import Answer, JobId, QueryId, Source, WorkerId
+
+
+@dataclass(eq=False, slots=True)
+class Query:
+    """A query from its submission until it is settled."""
+
+    id: QueryId
+    key: str
+    deadline: float | None
+    accept_degraded: bool
+    control: bool
+    started: float = -1.0  # when its first single did; below 0: not yet
+    waiting: bool = True  # for a worker to run its single
+    attempts: int = 0  # singles started
+    singles: int = 0  # of its jobs: runs of the single's model that may still answer
+    jobs: set[JobId] = field(default_factory=set)  # running
+    held: Answer | None = None  # a backup's answer, while the single is preferred
+    done: bool = False  # it has its outcome
+    grouped: int = 0  # backups of the policy's code that it was in
+    resent: bool = False  # by the second line
+    refused: bool = False  # a backup was wanted and the budget did not allow it; counted once
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A job from its start until the engine says that its slot is free."""
+
+    id: JobId
+    source: Source
+    worker: WorkerId
+    queries: tuple[Query, ...]
+    started: float
+    extra: bool  # paid from the budget
+    cost: float  # seconds taken from the budget as it started
+    cancelled: bool = False
+    silent: bool = False  # long overdue: what it was to answer is covered

@@ -1,0 +1,69 @@
+"""Quantiles of recent times, learnt one by one: a histogram of logarithmic buckets over a sliding window.
+
+As Finagle's windowed summaries, but windows count observations instead of seconds, so that a quiet service keeps what
+it has learnt. Buckets a fiftieth apart: a quantile is known to within 1%.
+"""
+
+from __future__ import annotations
+
+import math
+
+_LEAST = 1e-6  # seconds: the first bucket's upper edge
+_GROWTH = math.log(1.02)
+_BUCKETS = 1100  # up to about 2,800 s
+_STALE = 32  # observations after which a quantile is worked out again
+
+
+class LatencySketch:
+    """Times in seconds. Looks back on `memory` to 2 x `memory` of them, forgetting the older half at a time."""
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._now = [0] * _BUCKETS
+        self._before = [0] * _BUCKETS
+        self._count_now = 0
+        self._count_before = 0
+        self._sum_now = 0.0
+        self._sum_before = 0.0
+        self._known: dict[float, float] = {}
+        self._stale = 0
+        self.seen = 0  # ever
+
+    def add(self, seconds: float) -> None:
+        """One more observation, 0 or above."""
+        bucket = 0 if seconds <= _LEAST else min(_BUCKETS - 1, 1 + int(math.log(seconds / _LEAST) / _GROWTH))
+        self._now[bucket] += 1
+        self._count_now += 1
+        self._sum_now += seconds
+        self.seen += 1
+        self._stale += 1
+        if self._stale >= _STALE or self.seen <= _STALE:
+            self._known.clear()
+            self._stale = 0
+        if self._count_now >= self._memory:
+            self._before, self._now = self._now, [0] * _BUCKETS
+            self._count_before, self._count_now = self._count_now, 0
+            self._sum_before, self._sum_now = self._sum_now, 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean of the window; 0 before the first observation."""
+        count = self._count_now + self._count_before
+        return (self._sum_now + self._sum_before) / count if count else 0.0
+
+    def quantile(self, share: float) -> float:
+        """The time that `share` (0..1) of the window is at most, to within 1%; 0 before the first observation."""
+        known = self._known.get(share)
+        if known is None:
+            known = self._known[share] = self._work_out(share)
+        return known
+
+    def _work_out(self, share: float) -> float:
+        count = self._count_now + self._count_before
+        if not count:
+            return 0.0
+        wanted, found, bucket = max(1.0, share * count), 0, -1
+        while found < wanted and bucket < _BUCKETS - 1:
+            bucket += 1
+            found += self._now[bucket] + self._before[bucket]
+        return _LEAST * math.exp((bucket - 0.5) * _GROWTH)  # the bucket's middle

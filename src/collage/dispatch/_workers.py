@@ -1,0 +1,102 @@
+"""Who is there, what each may run, and who is free. No policy in here."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from collage.dispatch._events import JobId, Role, WorkerId
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """A worker that has joined and is not gone."""
+
+    id: WorkerId
+    roles: frozenset[Role]
+    slots: int
+    draining: bool = False
+    paused_until: float = 0.0  # after failures
+    failures: int = 0  # in a row
+    silent: set[JobId] = field(default_factory=set)  # jobs that are long overdue: it gets no others meanwhile
+    jobs: dict[JobId, float] = field(default_factory=dict)  # running, with their start
+    done: int = 0
+    failed: int = 0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=25))  # seconds of its last singles
+
+    def free(self, now: float) -> bool:
+        """Whether it may be given a job."""
+        return len(self.jobs) < self.slots and not self.draining and not self.silent and self.paused_until <= now
+
+
+class WorkerPool:
+    """All workers; `take` finds a free one in constant time, the one that has been free for longest first."""
+
+    def __init__(self) -> None:
+        self._workers: dict[WorkerId, Worker] = {}
+        # Free workers by what they may run, in the order in which they became free.
+        self._free: dict[frozenset[Role], dict[WorkerId, Worker]] = {}
+
+    def __getitem__(self, worker: WorkerId) -> Worker:
+        return self._workers[worker]
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(self._workers.values())
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def get(self, worker: WorkerId) -> Worker | None:
+        """The worker, if it is there."""
+        return self._workers.get(worker)
+
+    def join(self, worker: WorkerId, roles: frozenset[Role], slots: int, now: float) -> Worker:
+        """A worker that may be given jobs from now on; one that is there already is told what has changed."""
+        known = self._workers.get(worker)
+        if known is None:
+            known = self._workers[worker] = Worker(worker, roles, slots)
+        else:
+            self._forget_free(known)
+            known.roles, known.slots, known.draining = roles, slots, False
+        self.update(known, now)
+        return known
+
+    def leave(self, worker: WorkerId) -> Worker | None:
+        """The worker is gone; returns it as it was."""
+        known = self._workers.pop(worker, None)
+        if known is not None:
+            self._forget_free(known)
+        return known
+
+    def update(self, worker: Worker, now: float) -> None:
+        """To be called after every change of a worker: keeps the list of the free."""
+        free = self._free.setdefault(worker.roles, {})
+        if worker.id in self._workers and worker.free(now):
+            free.setdefault(worker.id, worker)
+        else:
+            free.pop(worker.id, None)
+
+    def find(self, role: Role, avoid: Callable[[Worker], bool] | None = None) -> Worker | None:
+        """A free worker that may run `role`: of those that may run least else, the longest free.
+
+        `avoid`: workers to take only if there is no other.
+        """
+        spare: Worker | None = None
+        best: Worker | None = None
+        for roles, free in self._free.items():
+            if role not in roles or not free or (best is not None and len(roles) >= len(best.roles)):
+                continue
+            for worker in free.values():
+                if avoid is None or not avoid(worker):
+                    best = worker
+                    break
+                spare = spare or worker
+        return best or spare
+
+    def can(self, role: Role) -> bool:
+        """Whether any worker, free or not, may run `role`."""
+        return any(role in worker.roles and not worker.draining for worker in self._workers.values())
+
+    def _forget_free(self, worker: Worker) -> None:
+        self._free.get(worker.roles, {}).pop(worker.id, None)
