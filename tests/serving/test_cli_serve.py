@@ -71,7 +71,7 @@ def test_classify_without_a_gateway_is_one_line(png: Any, tmp_path: Path) -> Non
 
 
 def test_serve_refuses_a_taken_port_in_one_line(gateway: Any, models: dict[str, Path]) -> None:
-    done = _collage("serve", "--port", gateway.port, "--single", models["single"], "--backup", "none")
+    done = _collage("serve", "--port", gateway.port, "--single", models["single"], "--backup", models["collage"])
     assert done.returncode == 2
     assert done.stderr.startswith(f"collage: port: 127.0.0.1:{gateway.port} cannot be listened on (Address")
     assert done.stderr.count("\n") == 1
@@ -85,11 +85,12 @@ def test_serve_refuses_a_taken_port_in_one_line(gateway: Any, models: dict[str, 
         (["--backup", "nothing"], "nothing: no model of that name"),
         (["--policy", "nothing"], "nothing"),
         (["--host", "256.1.1.1"], "host: '256.1.1.1' cannot be listened on"),
+        (["--backup", "none"], "backup: policy 'collage' needs a collage model; policies none, "),
         (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
     ],
 )
 def test_serve_says_in_one_line_what_is_wrong(models: dict[str, Path], arguments: list[str], named: str) -> None:
-    given = ["--single", models["single"], "--backup", "none", "--port", "0", *arguments]
+    given = ["--single", models["single"], "--backup", models["collage"], "--port", "0", *arguments]
     done = _collage("serve", *given)
     assert done.returncode == 2
     assert done.stderr.startswith("collage: ")

@@ -40,7 +40,7 @@ class _TiledCode:
         self.classes = classes
         self.unknown = unknown
         self.output = output
-        self.input_shape = (preprocessing.channels, preprocessing.size, preprocessing.size)
+        self.input_shape: tuple[int, int, int] = (preprocessing.channels, preprocessing.size, preprocessing.size)
         self._canvas_shape = (1, preprocessing.channels, grid * preprocessing.size, grid * preprocessing.size)
         self._columns = classes + unknown
 

@@ -39,6 +39,7 @@ from collage.dispatch import (
     WorkerState,
 )
 from collage.engines import Engine
+from collage.serving._clock import LoopClock
 
 if TYPE_CHECKING:
     from collage.dispatch import Dispatcher
@@ -113,8 +114,9 @@ class _Job:
 class Driver:
     """One dispatcher's driver. All calls are made on the event loop's thread; `start` comes first.
 
-    single: decodes the single's outputs (a replica code). backup: the policy's code, if it has one. clock: the event
-    loop by default. on_collage: told when a collage has come back, and again whenever one of its answers is given.
+    single: decodes the single's outputs (a replica code). backup: the policy's code, if it has one. clock: by
+    default the monotonic one. on_collage: told when a collage has come back, and again whenever one of its answers is
+    given.
     """
 
     def __init__(
@@ -132,7 +134,7 @@ class Driver:
         self._codes: dict[Source, Code] = {Source.SINGLE: single, Source.REPLICA: single}
         if backup is not None:
             self._codes.setdefault(backup.source, backup)
-        self._clock: Clock = clock or asyncio.get_running_loop()
+        self._clock: Clock = clock or LoopClock()
         self._on_collage = on_collage
         self._engine: Engine | None = None
         self._queries: dict[QueryId, _Query] = {}
@@ -145,6 +147,15 @@ class Driver:
         self._wakes_at = 0.0
 
     # Above: whoever asks.
+
+    @property
+    def now(self) -> float:
+        """The time on its clock, seconds."""
+        return self._clock.time()
+
+    def running(self, worker: WorkerId) -> list[Source]:
+        """What the worker's running jobs are."""
+        return [job.source for job in self._jobs.values() if job.worker == worker]
 
     async def start(self, engine: Engine) -> None:
         """Start the engine and listen to it. Raises ModelError as the engine does."""

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from collage.serving._dashboard import dashboard_routes
 from collage.serving._http_classify import classify_routes
 from collage.serving._http_errors import exception_handlers
 from collage.serving._http_gate import Gate
@@ -33,7 +34,12 @@ def create_app(plane: DataPlane, settings: ServingSettings, *, gate: Gate | None
     gate = gate or Gate(settings.max_held_bytes)
     metrics = Metrics(plane, gate)
     gateway = Gateway(plane, OipModel.of(plane.single), settings, gate, metrics)
-    routes = [*classify_routes(gateway), *oip_routes(gateway), metrics_route(metrics)]
+    routes = [
+        *classify_routes(gateway),
+        *oip_routes(gateway),
+        metrics_route(metrics),
+        *dashboard_routes(plane, settings),
+    ]
     paths = {route.endpoint: route.path for route in reversed(routes)}  # the first of an endpoint's paths
     return Starlette(
         routes=routes,

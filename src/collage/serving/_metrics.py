@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from collage import __version__
 from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified
+from collage.serving._metrics_state import GatewayState
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
@@ -48,6 +49,7 @@ class Metrics:
         )
         build = Info("collage_build", "What is running.", registry=self._registry)
         build.info({"version": __version__, "python": platform.python_version(), "single": plane.single.card.name})
+        self._registry.register(GatewayState(plane, gate))
         plane.on_answered.append(self._count)
 
     def _count(self, answer: Classified) -> None:

@@ -20,7 +20,7 @@ class _Seen(NamedTuple):
 
 
 class AnswerWindow:
-    """Keeps the answers of the last `length` seconds, at most 20,000 of them. Times are on any clock that never goes back."""
+    """Keeps the answers of the last `length` seconds, at most 20,000. Times are on any clock that never goes back."""
 
     def __init__(self, length: float = 60.0) -> None:
         self.length = length

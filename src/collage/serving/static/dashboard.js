@@ -109,9 +109,9 @@ function showCollage(collage) {
   at("collage").hidden = collage === null;
   at("no-collage").hidden = collage !== null;
   write("collage-age", collage === null ? "" : `${collage.age.toFixed(0)} s ago`);
-  if (collage === null || collage.id === shownCollage) return;
-  shownCollage = collage.id;
-  at("collage-picture").src = `/v1/collage.png?id=${collage.id}`;
+  if (collage === null || collage.version === shownCollage) return; // the version grows with each answer used
+  shownCollage = collage.version;
+  at("collage-picture").src = `/v1/collage.png?version=${collage.version}`;
   const tiles = at("tiles");
   tiles.style.gridTemplateColumns = tiles.style.gridTemplateRows = `repeat(${collage.grid}, 1fr)`;
   tiles.replaceChildren(...collage.tiles.map((tile) => {
@@ -144,7 +144,7 @@ const workerRows = new Rows(at("workers"), (worker) => {
   return row;
 });
 
-const TONES = { up: "good", draining: "warn", suspect: "warn", straggling: "warn", down: "bad" };
+const TONES = { up: "good", draining: "warn", pausing: "warn", silent: "warn", straggling: "warn", down: "bad" };
 
 function showWorkers(status) {
   at("demo-column").hidden = at("demo-note").hidden = !status.demo;

@@ -1,0 +1,230 @@
+"""The data plane: images in, answers out, whatever the transport.
+
+One query's way: prepared (`_prepare`: decoded once, checked) -> submitted to the driver -> answered. A request's images
+are all checked before the first is submitted, so a bad one costs nobody anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from collage.dispatch import Dispatcher, DispatchView, Policy, Source, Why, WorkerId, get_policy
+from collage.engines import Engine, Hold, LocalEngine
+from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable
+from collage.imaging import ImageLimits
+from collage.serving._driver import Agreement, Answered, BackupJob, Driver
+from collage.serving._inputs import Classified, ImageInput
+from collage.serving._parts import Parts
+from collage.serving._prepare import Prepared, Preparer
+from collage.serving._seen import CollageSeen
+from collage.serving._settings import ServingSettings
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_INLINE_IMAGES = 16  # in one request, on the event loop
+_THREADS = min(4, os.cpu_count() or 1)  # that decode
+
+
+class DataPlane:
+    """Models, workers, dispatcher and driver of one gateway.
+
+    policy, by default that of the settings. engine: by default local workers as the settings say; one that is given is
+    started and stopped with the plane, but may wrap workers that run already. hold: the least time of each job, seconds
+    (`LocalEngine`). Models are loaded and checked at once: raises ModelError and SettingsError.
+
+    on_answered: called with every answer given. on_collage: called with every collage that comes back, and again when
+    one of its answers is given. Callbacks run on the event loop and must be quick.
+    """
+
+    def __init__(
+        self,
+        settings: ServingSettings,
+        *,
+        policy: Policy | None = None,
+        engine: Engine | None = None,
+        hold: Hold | None = None,
+    ) -> None:
+        self.policy = policy or get_policy(settings.policy, **settings.policy_overrides)
+        self.on_answered: list[Callable[[Classified], None]] = []
+        self.on_collage: list[Callable[[CollageSeen], None]] = []
+        self._settings = settings
+        self._parts = Parts(settings, self.policy)
+        self.single = self._parts.single
+        self.backup = self._parts.backup
+        self.dispatcher: Dispatcher = self._parts.dispatcher()
+        self.engine: Engine = engine or LocalEngine(
+            self._parts.models(), self._parts.roles(), threads=settings.threads, hold=hold
+        )
+        limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+        tile = self.backup.card.preprocessing if self.backup else None
+        self._preparer = Preparer(self.single.card.preprocessing, tile, limits)
+        self._driver: Driver | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._queries = 0  # taken in and without an outcome
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether queries are answered: started, not stopping, and a worker is up."""
+        return not self._stopping and self._driver is not None and bool(self._driver.workers_up)
+
+    @property
+    def in_flight(self) -> int:
+        """Queries taken in and without an outcome yet."""
+        return self._queries
+
+    @property
+    def agreement(self) -> Agreement:
+        """How often single and backup agreed, over the controls."""
+        return self._driver.agreement if self._driver else Agreement()
+
+    def view(self) -> DispatchView:
+        """The dispatcher at this moment. On the event loop only."""
+        return self.dispatcher.view(self._driver.now if self._driver else 0.0)
+
+    def running(self, worker: WorkerId) -> list[Source]:
+        """What the worker's running jobs are."""
+        return self._driver.running(worker) if self._driver else []
+
+    async def start(self) -> None:
+        """Start the workers. Raises ModelError where none could load its models."""
+        code = self._parts.backup_code()
+        self._driver = Driver(self.dispatcher, self._parts.single_code(), code, on_collage=self._saw)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="collage-decode")
+        await self._driver.start(self.engine)
+
+    async def stop(self, drain_seconds: float = 0.0) -> None:
+        """Take nothing more in, let what is taken finish for so long, refuse the rest, stop the workers. Idempotent."""
+        self._stopping = True
+        if drain_seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain_seconds):
+                    await self._idle.wait()
+        if self._driver is not None:
+            self._driver.close()
+        await self.engine.stop()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def classify(
+        self,
+        images: Sequence[ImageInput],
+        *,
+        deadline: float | None = None,
+        accept_degraded: bool = True,
+        key: str = "",
+    ) -> list[Classified]:
+        """The images' answers, in order. deadline: seconds from now; key: queries of different keys share no collage.
+
+        Raises InvalidInput (nothing has been submitted then), Unavailable (too many queries in flight, or stopping) and
+        DeadlineExceeded. To cancel the awaiting task cancels the queries.
+        """
+        if not images:
+            raise InvalidInput("no images; send at least one", field="images")
+        if deadline is not None and not 0 < deadline < math.inf:
+            raise InvalidInput(f"{deadline}; a number of seconds above 0 is needed", field="deadline")
+        with self._taken_in(len(images)) as driver:
+            began = driver.now
+            prepared = await self._prepare(images)
+            if self._stopping:
+                raise Unavailable("the service is stopping")
+            until = None if deadline is None else began + deadline
+            results = [
+                driver.submit(single, tile, key=key, deadline=until, accept_degraded=accept_degraded)
+                for single, tile in prepared
+            ]
+            try:
+                return [self._classified(await result, began) for result in results]
+            finally:
+                for result in results:
+                    result.cancel()  # those that are done do not mind
+
+    @contextlib.contextmanager
+    def _taken_in(self, count: int) -> Iterator[Driver]:
+        if self._driver is None or self._stopping:
+            raise Unavailable("the service is not ready")
+        most = self._settings.max_queue
+        if self._queries + count > most:
+            raise Unavailable(f"{self._queries} queries are in flight and {count} more would be too many (max {most})")
+        self._queries += count
+        self._idle.clear()
+        try:
+            yield self._driver
+        finally:
+            self._queries -= count
+            if not self._queries:
+                self._idle.set()
+
+    async def _prepare(self, images: Sequence[ImageInput]) -> list[Prepared]:
+        """Tensors of all images. Small ones here, because to hand them over would take longer; others on threads."""
+        fields = ["image"] if len(images) == 1 else [f"images[{index}]" for index in range(len(images))]
+        done: dict[int, Prepared] = {}
+        if len(images) <= _INLINE_IMAGES:
+            for index, (image, field) in enumerate(zip(images, fields, strict=True)):
+                if (light := self._preparer.prepare_light(image, field)) is not None:
+                    done[index] = light
+        left = [index for index in range(len(images)) if index not in done]
+        if left:
+            prepare, loop = self._preparer.prepare, asyncio.get_running_loop()
+
+            def work(share: list[int]) -> list[tuple[int, Prepared]]:
+                return [(index, prepare(images[index], fields[index])) for index in share]
+
+            shares = [left[start::_THREADS] for start in range(min(_THREADS, len(left)))]
+            for share in await asyncio.gather(*(loop.run_in_executor(self._pool, work, share) for share in shares)):
+                done.update(share)
+        return [done[index] for index in range(len(images))]
+
+    def _classified(self, result: Answered | Why, began: float) -> Classified:
+        if not isinstance(result, Answered):
+            raise _refusal(result)
+        index = int(result.scores.argmax())
+        answer = Classified(
+            scores=result.scores,
+            label=self.single.card.classes[index],
+            index=index,
+            source=result.source,
+            degraded=result.source.degraded,
+            confidence=result.confidence,
+            seconds=result.at - began,
+        )
+        _tell(self.on_answered, answer)
+        return answer
+
+    def _saw(self, backup: BackupJob) -> None:
+        if self.on_collage and self.backup is not None:
+            card = self.backup.card
+            _tell(self.on_collage, CollageSeen.of(backup, card.capacity, card.classes))
+
+
+_REFUSALS = {
+    Why.OVERLOAD: "too many queries are waiting",
+    Why.FAILED: "every attempt at this query failed",
+    Why.NO_WORKERS: "no worker is up",
+    Why.CANCELLED: "the service is stopping",
+}
+
+
+def _refusal(why: Why) -> Unavailable:
+    if why is Why.DEADLINE:
+        return DeadlineExceeded("no answer within the deadline")
+    return Unavailable(_REFUSALS[why])
+
+
+def _tell(callbacks: list[Callable[[_T], None]], news: _T) -> None:
+    """A watcher that fails costs nobody an answer."""
+    for callback in callbacks:
+        try:
+            callback(news)
+        except Exception:
+            _log.exception("a watcher failed")

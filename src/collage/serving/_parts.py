@@ -1,0 +1,75 @@
+"""From settings and policy to what a data plane is made of: models that fit each other, codes, roles, a dispatcher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collage.codes import CheapCode, Code, CollageCode, ReplicaCode
+from collage.dispatch import Dispatcher, Policy, Role, Source, WorkerId, worker_roles
+from collage.exceptions import ModelError, SettingsError
+from collage.serving._settings import ServingSettings
+from collage.zoo import LoadedModel, check_bound, load_model
+
+_WITHOUT = "policies none, hedge and replicate do without"
+
+
+class Parts:
+    """Loads and checks the models at once. Raises ModelError and SettingsError."""
+
+    def __init__(self, settings: ServingSettings, policy: Policy) -> None:
+        self._settings = settings
+        self._policy = policy
+        self.single = load_model(settings.single)
+        if self.single.card.role is not Role.SINGLE:
+            raise ModelError(f"{settings.single}: is a {self.single.card.role}; a single is needed here")
+        self.backup: LoadedModel | None = None
+        source = policy.code
+        if source is not None and source.role is not Role.SINGLE:
+            self.backup = self._load_backup(source)
+
+    def _load_backup(self, source: Source) -> LoadedModel:
+        name = self._settings.backup
+        if name is None:
+            raise SettingsError(f"backup: policy {self._settings.policy!r} needs a {source} model; {_WITHOUT}")
+        backup = load_model(name)
+        if backup.card.role is not source.role:
+            raise SettingsError(
+                f"backup: {name} is a {backup.card.role}; policy {self._settings.policy!r} needs a {source} model"
+            )
+        check_bound(self.single, backup)
+        return backup
+
+    def models(self) -> dict[Role, Path]:
+        """The ONNX file of each role."""
+        loaded = [self.single] if self.backup is None else [self.single, self.backup]
+        return {model.card.role: model.path for model in loaded}
+
+    def roles(self) -> dict[WorkerId, frozenset[Role]]:
+        """Which models each worker runs: w0, w1, ... Raises SettingsError where none is left for singles."""
+        return worker_roles(self._policy, [f"w{number}" for number in range(self._settings.workers)])
+
+    def dispatcher(self) -> Dispatcher:
+        """A new dispatcher of the policy."""
+        return Dispatcher(
+            self._policy,
+            capacity=1 if self.backup is None else self.backup.card.capacity,
+            control_share=self._settings.control_share,
+            max_queue=self._settings.max_queue,
+        )
+
+    def single_code(self) -> Code:
+        """Decodes what singles and replicas give."""
+        card = self.single.card
+        return ReplicaCode(card.preprocessing, len(card.classes), output=card.output)
+
+    def backup_code(self) -> Code | None:
+        """The policy's code; None where its backups are replicas, or it makes none."""
+        if self.backup is None:
+            return None
+        card = self.backup.card
+        if card.role is Role.COLLAGE:
+            assert card.grid is not None
+            return CollageCode(
+                card.grid, card.preprocessing, len(card.classes), unknown=card.unknown, output=card.output
+            )
+        return CheapCode(card.preprocessing, len(card.classes), output=card.output)

@@ -1,0 +1,164 @@
+"""What the first page shows, as one JSON object: workers, latencies, sources, and the last collage."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collage.dispatch import Role, Source, WorkerId, WorkerView
+from collage.engines import LocalEngine
+from collage.exceptions import InvalidInput
+from collage.serving._window import AnswerWindow
+
+if TYPE_CHECKING:
+    from collage.serving._dataplane import DataPlane
+    from collage.serving._inputs import Classified
+    from collage.serving._seen import CollageSeen, TileSeen
+    from collage.serving._settings import ServingSettings
+
+_FRESH_SECONDS = 0.25  # a status is good for so long, however many look at the page
+_USED_SECONDS = (
+    3.0  # a collage whose answers were used is worth a look: it stays so long, unless another such one comes
+)
+_PICTURES = 4  # that were shown last, kept for whoever asks for the picture a moment after the status
+_STRAGGLE_SECONDS = 10.0
+_STRAGGLE_TIMES = 15.0  # a straggler's job takes so many times the usual latency,
+_STRAGGLE_LEAST, _STRAGGLE_MOST = 0.5, 2.0  # within these, seconds
+
+_UP = {"idle": "up", "busy": "up"}  # the dispatcher's words for what a reader calls up
+
+FloatArray = NDArray[np.float32]
+
+
+class Status:
+    """Watches one data plane. Event loop's thread only."""
+
+    def __init__(self, plane: DataPlane, settings: ServingSettings) -> None:
+        self._plane = plane
+        self._settings = settings
+        self._window = AnswerWindow()
+        self._collage: CollageSeen | None = None
+        self._collage_at = 0.0
+        self._collage_version = 0
+        self._pictures: OrderedDict[int, FloatArray] = OrderedDict()  # by version
+        self._straggling: dict[WorkerId, float] = {}  # until when
+        self._kept: dict[str, Any] = {}
+        self._kept_at = -_FRESH_SECONDS
+        plane.on_answered.append(self._answered)
+        plane.on_collage.append(self._collage_came)
+
+    def canvas(self, version: int | None = None) -> FloatArray | None:
+        """A collage as its model saw it, normalised (C, H, W): that of a recent status, or the last; None: none yet."""
+        if version is not None and version in self._pictures:
+            return self._pictures[version]
+        return None if self._collage is None else self._collage.canvas
+
+    def _answered(self, answer: Classified) -> None:
+        self._window.add(time.monotonic(), answer.seconds, answer.source)
+
+    def _collage_came(self, seen: CollageSeen) -> None:
+        """Called when a collage is back, and again whenever one of its answers is given."""
+        now, shown = time.monotonic(), self._collage
+        if shown is not None and seen.job != shown.job:
+            if seen.job < shown.job:
+                return
+            if _used(shown) and not _used(seen) and now - self._collage_at < _USED_SECONDS:
+                return
+        if shown is None or seen.job != shown.job:
+            self._collage_at = now
+        self._collage = seen
+        self._collage_version += 1
+
+    def read(self) -> dict[str, Any]:
+        """What /v1/status says."""
+        now = time.monotonic()
+        if now - self._kept_at >= _FRESH_SECONDS:
+            self._kept, self._kept_at = self._take(now), now
+        return self._kept
+
+    def straggle(self, worker: WorkerId | None) -> dict[str, Any]:
+        """Make a worker (None: the first that is up) slow for a while. Raises InvalidInput for an unknown worker."""
+        now = time.monotonic()
+        p50 = self._window.summary(now)["latency"]["p50"] or 0.0
+        seconds = min(max(_STRAGGLE_TIMES * p50, _STRAGGLE_LEAST), _STRAGGLE_MOST)
+        engine = self._plane.engine
+        if not isinstance(engine, LocalEngine):
+            raise InvalidInput("only local workers can be made to straggle", field="worker")
+        up = [seen.worker for seen in self._plane.view().workers if seen.state in _UP]
+        if worker is None and up:
+            worker = up[0]
+        if worker not in up:
+            raise InvalidInput(f"{str(worker)[:40]!r} is no worker that is up", field="worker")
+        engine.straggle(worker, seconds, _STRAGGLE_SECONDS)
+        self._straggling[worker] = now + _STRAGGLE_SECONDS
+        self._kept_at = -_FRESH_SECONDS  # the next look shows it
+        return {"worker": worker, "seconds_per_job": seconds, "for_seconds": _STRAGGLE_SECONDS}
+
+    def _take(self, now: float) -> dict[str, Any]:
+        plane, stats, agreement = self._plane, self._plane.dispatcher.stats, self._plane.agreement
+        view = plane.view()
+        return {
+            "ready": plane.ready,
+            "demo": self._settings.demo,
+            "single": plane.single.card.name,
+            "backup": None if plane.backup is None else plane.backup.card.name,
+            "policy": self._settings.policy,
+            **self._window.summary(now),  # window, latency, rate, recent
+            "in_flight": plane.in_flight,
+            "queued": view.waiting,
+            "sources": {source.value: stats.answered[source] for source in Source if stats.answered[source]},
+            "backups_sent": stats.backups_sent,
+            "backups_won": stats.backups_won,
+            "extra_work": stats.extra_work,
+            "agreement": agreement.agreed / agreement.compared if agreement.compared else None,
+            "collage": self._last_collage(now),
+            "workers": self._workers({seen.worker: seen for seen in view.workers}, now),
+        }
+
+    def _workers(self, seen: dict[WorkerId, WorkerView], now: float) -> list[dict[str, Any]]:
+        """All workers of the engine; of another's, those that are there."""
+        engine = self._plane.engine
+        names = list(engine.workers) if isinstance(engine, LocalEngine) else sorted(seen)
+        return [self._worker(name, seen.get(name), now) for name in names]
+
+    def _worker(self, name: WorkerId, seen: WorkerView | None, now: float) -> dict[str, Any]:
+        """slowness: its recent singles' time over what is usual."""
+        return {
+            "id": name,
+            "state": "down" if seen is None else _UP.get(seen.state, seen.state),
+            "roles": [] if seen is None else [role.value for role in Role if role in seen.roles],
+            "running": [source.value for source in self._plane.running(name)],
+            "slowness": 1 / seen.speed if seen is not None and seen.speed else None,
+            "straggling_for": max(0.0, round(self._straggling.get(name, now) - now, 1)),
+        }
+
+    def _last_collage(self, now: float) -> dict[str, Any] | None:
+        seen, backup = self._collage, self._plane.backup
+        if seen is None or backup is None:
+            return None
+        self._pictures[self._collage_version] = seen.canvas
+        while len(self._pictures) > _PICTURES:
+            self._pictures.popitem(last=False)
+        return {
+            "version": self._collage_version,
+            "age": round(now - self._collage_at, 1),
+            "grid": backup.card.grid,
+            "tiles": [_tile(tile) for tile in seen.tiles],
+        }
+
+
+def _used(seen: CollageSeen) -> bool:
+    """A client was given one of its answers."""
+    return any(tile is not None and tile.used for tile in seen.tiles)
+
+
+def _tile(tile: TileSeen | None) -> dict[str, Any]:
+    """state: blank, unknown (the model named no class), used (a client was given it), spare (another was quicker)."""
+    if tile is None:
+        return {"state": "blank", "label": None, "confidence": 0.0}
+    state = "unknown" if tile.label is None else "used" if tile.used else "spare"
+    return {"state": state, "label": tile.label, "confidence": round(tile.confidence, 3)}
