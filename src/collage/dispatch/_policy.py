@@ -25,17 +25,17 @@ class Policy(BaseModel):
 
     # Code: what a backup is.
     code: Source | None = Field(default=None, description="what stands in for a late single; none: nothing does")
-    dedicated: int = Field(default=0, ge=0, le=64, description="workers that run backups only; 0: a pool that runs both")
+    dedicated: int = Field(default=0, ge=0, le=64, description="workers that only run backups; 0: a pool")
 
     # Trigger: when a backup is wanted.
     trigger: Literal["at_once", "late"] = Field(
         default="late", description="a backup is wanted at once, or when a query's age passes `trigger_quantile`"
     )
     trigger_quantile: float | None = Field(
-        default=None, ge=0, lt=1, description="late: quantile of singles' times; absent: 1 - budget, what the budget implies"
+        default=None, ge=0, lt=1, description="late: of singles' times; absent: 1 - budget, as that implies"
     )
-    close_when_full: bool = Field(default=True, description="a full group need not wait until its oldest query is late")
-    beside: bool = Field(default=False, description="backups queue beside singles, first come first served, instead of behind")
+    close_when_full: bool = Field(default=True, description="a full group does not wait until its oldest query is late")
+    beside: bool = Field(default=False, description="backups queue beside singles instead of behind them")
 
     # Accept: when its answer is taken.
     accept: Literal["first", "patience", "confident"] = Field(
@@ -51,7 +51,7 @@ class Policy(BaseModel):
 
     # Budget.
     budget: float = Field(default=0.1, ge=0, le=4, description="extra work allowed, worker-seconds over the singles'")
-    burst: float = Field(default=10.0, ge=1, le=10_000, description="extra work that may be saved up, in mean single times")
+    burst: float = Field(default=10.0, ge=1, le=10_000, description="what may be saved up, in mean single times")
 
     # What is learnt.
     warmup: int = Field(default=50, ge=1, le=100_000, description="singles to see before quantiles are trusted")
@@ -60,12 +60,12 @@ class Policy(BaseModel):
     # Health.
     attempts: int = Field(default=3, ge=1, le=10, description="singles sent for one query, if they fail")
     silence: float = Field(
-        default=30.0, ge=2, le=1000, description="a job that takes so many median times is lost: covered, its worker left alone"
+        default=30.0, ge=2, le=1000, description="a job that takes so many median times is taken for lost"
     )
     silence_least: float = Field(default=2.0, gt=0, le=3600, description="but no sooner than this, seconds")
-    backoff: float = Field(default=0.1, gt=0, le=60, description="pause of a worker after a failed job, doubling, seconds")
+    backoff: float = Field(default=0.1, gt=0, le=60, description="pause after a failed job, doubling, seconds")
     backoff_most: float = Field(default=10.0, gt=0, le=3600, description="longest such pause, seconds")
-    grace: float = Field(default=10.0, ge=0, le=3600, description="wait for a worker to come up before queries fail, seconds")
+    grace: float = Field(default=10.0, ge=0, le=3600, description="wait for workers before queries fail, seconds")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -2,13 +2,17 @@
 
 from collage.simulation._profile import Mode, Profile, Times, list_profiles, load_profile, load_times
 from collage.simulation._service_times import EpisodeTimes, ProfileTimes, ServiceTimes, TraceTimes, WorkerTimes
+from collage.simulation._simulator import CallCost, SimulatedRun, Simulator
 
 __all__ = [
+    "CallCost",
     "EpisodeTimes",
     "Mode",
     "Profile",
     "ProfileTimes",
     "ServiceTimes",
+    "SimulatedRun",
+    "Simulator",
     "Times",
     "TraceTimes",
     "WorkerTimes",
