@@ -1,5 +1,32 @@
 """Experiments: open-loop load, policies side by side, figures and tables. One TOML file an experiment."""
 
 from collage.bench._fit_plot import plot_fit
+from collage.bench._journal import Journal, TurnResult
+from collage.bench._live import Step, run_bench
+from collage.bench._outcome import report_bench
+from collage.bench._plan import Traffic, Turn, traffic, turns
+from collage.bench._report import markdown, terminal_table, write_report
+from collage.bench._settings import BenchSettings, load_bench
+from collage.bench._summary import Row, summarise
+from collage.bench._verdict import verdicts
 
-__all__ = ["plot_fit"]
+__all__ = [
+    "BenchSettings",
+    "Journal",
+    "Row",
+    "Step",
+    "Traffic",
+    "Turn",
+    "TurnResult",
+    "load_bench",
+    "markdown",
+    "plot_fit",
+    "report_bench",
+    "run_bench",
+    "summarise",
+    "terminal_table",
+    "traffic",
+    "turns",
+    "verdicts",
+    "write_report",
+]

@@ -44,8 +44,8 @@ class WorkerProcess(asyncio.Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Of the process, once there is one."""
-        return self._process.pid if self._process else None
+        """Of the process, from its start until it is reaped: after that, the number may be another's."""
+        return self._process.pid if self._process and self._process.returncode is None else None
 
     async def launch(self) -> None:
         """Start the process. Raises OSError where the system cannot."""

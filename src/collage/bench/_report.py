@@ -1,0 +1,85 @@
+"""What a finished bench leaves: rows as JSON and CSV, a table in Markdown, a picture, the conditions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from collage.bench._figures import plot_latencies
+from collage.bench._journal import TurnResult
+from collage.bench._settings import BenchSettings
+from collage.bench._summary import Row
+from collage.bench._verdict import STRAGGLERS, verdicts
+
+_COLUMNS = ("policy", "mean", "std", "p50", "p99", "p99 95%", "p99.9", "degraded", "extra work", "A_o", "A_a")
+
+
+def write_report(
+    folder: Path,
+    settings: BenchSettings,
+    results: Sequence[TurnResult],
+    rows: Sequence[Row],
+    conditions: dict[str, object],
+) -> list[Path]:
+    """Write `<name>.json` into `folder`, everything else into `folder/<name>/`; gives the paths.
+
+    `<name>.json` is the list of rows, in seconds and fractions.
+    """
+    own = folder / settings.name
+    own.mkdir(parents=True, exist_ok=True)
+    records = [row.model_dump() for row in rows]
+    paths = [folder / f"{settings.name}.json", own / "table.csv", own / "table.md", own / "conditions.json"]
+    paths[0].write_text(json.dumps(records, indent=1) + "\n", "utf-8")
+    with paths[1].open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(Row.model_fields), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+    paths[2].write_text(markdown(rows), "utf-8")
+    paths[3].write_text(json.dumps(conditions, indent=1) + "\n", "utf-8")
+    paths.append(own / "latency.png")
+    plot_latencies(settings, results, paths[-1])
+    return paths
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table as Markdown, one for each kind of straggler and load, and what it says. Milliseconds and per cent."""
+    parts = []
+    for straggler, load in dict.fromkeys((row.straggler, row.load) for row in rows):
+        lines = [f"**{STRAGGLERS[straggler].capitalize()}, load {load:g}** (ms)", ""]
+        lines += ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
+        for row in rows:
+            if (row.straggler, row.load) == (straggler, load):
+                lines.append("| " + " | ".join(_cells(row, bold="**")) + " |")
+        parts.append("\n".join(lines))
+    said = "\n".join(f"- {sentence}" for sentence in verdicts(rows))
+    return "\n\n".join([*parts, said]).rstrip() + "\n"
+
+
+def terminal_table(rows: Sequence[Row]) -> Table:
+    """The table for a terminal, a section for each kind of straggler and load."""
+    table = Table(*_COLUMNS, caption="milliseconds; the default policy is bold")
+    cell = None
+    for row in rows:
+        if (row.straggler, row.load) != cell:
+            cell = (row.straggler, row.load)
+            table.add_section()
+            table.add_row(f"[italic]{STRAGGLERS[row.straggler]}, load {row.load:g}[/italic]")
+        table.add_row(*_cells(row), style="bold" if row.default else None)
+    return table
+
+
+def _cells(row: Row, bold: str = "") -> list[str]:
+    mark = bold if row.default else ""
+    return [
+        f"{mark}{row.policy}{mark}",
+        *(f"{value * 1000:.1f}" for value in (row.mean, row.std, row.p50)),
+        f"{mark}{row.p99 * 1000:.1f}{mark}",
+        f"{row.p99_low * 1000:.1f}–{row.p99_high * 1000:.1f}",
+        f"{row.p999 * 1000:.1f}",
+        *(f"{value:.1%}" for value in (row.degraded_share, row.extra_work)),
+        *(f"{value:.2%}" for value in (row.a_o, row.a_a)),
+    ]

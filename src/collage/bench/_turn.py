@@ -1,0 +1,110 @@
+"""One turn: real load through a fresh data plane, on worker processes that were there before."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from collage.bench._images import BenchImages
+from collage.bench._journal import TurnResult
+from collage.bench._load import OpenLoop
+from collage.bench._machine import cores, cpu_seconds
+from collage.bench._padding import Cost, Padding
+from collage.bench._plan import Turn, generator, traffic
+from collage.bench._plane import Work, open_plane, work
+from collage.bench._settings import BenchSettings, Limits
+from collage.bench._turn_engine import TurnEngine
+from collage.dispatch import Role, worker_roles
+from collage.engines import LocalEngine
+from collage.exceptions import Unavailable
+from collage.serving import Classified, Encoded
+from collage.zoo import LoadedModel
+
+
+class Stage(NamedTuple):
+    """What all turns share."""
+
+    models: Mapping[Role, LoadedModel]
+    costs: Mapping[Role, Cost]
+    images: BenchImages
+    local: LocalEngine
+
+
+async def take_turn(
+    turn: Turn, settings: BenchSettings, stage: Stage, on_sent: Callable[[float], None] = lambda at: None
+) -> TurnResult:
+    """Run one turn, whatever it does to the machine. `on_sent` is told each request's arrival, seconds."""
+    sent = traffic(settings, turn, len(stage.images))
+    times = settings.service_times(turn.straggler)
+    padding = Padding(times, stage.costs, stage.local.workers, generator(settings, turn, "times"))
+    roles = worker_roles(settings.policy(turn.policy), list(stage.local.workers))
+    engine = TurnEngine(stage.local, roles, padding, settings.limits.tolerance)
+    plane = open_plane(turn.policy, settings, stage, engine)
+    answers: list[Classified | None] = [None] * len(sent.arrivals)
+    before = Work(0.0, 0.0, 0)
+
+    async def send(index: int) -> bool:
+        try:
+            (answers[index],) = await plane.classify([Encoded(stage.images.files[sent.images[index]])])
+        except Unavailable:
+            return False
+        return True
+
+    def begin(index: int) -> None:
+        nonlocal before
+        if index == settings.warmup:
+            before = work(plane)
+        on_sent(float(sent.arrivals[index]))
+
+    load = OpenLoop(sent.arrivals, send)
+    await plane.start()
+    try:
+        workers = stage.local.workers
+        began, cpu = time.monotonic(), cpu_seconds(workers.values())
+        await load.run(begin)
+        seconds, cpu_after = time.monotonic() - began, cpu_seconds(stage.local.workers.values())
+        same = workers == stage.local.workers
+        await engine.idle()  # the last losers are work, too
+    finally:
+        await plane.stop()
+    spent = work(plane).since(before)
+    # A worker that was started again has begun to count again.
+    share = None if cpu is None or cpu_after is None or not same else (cpu_after - cpu) / seconds / cores()
+    counted = slice(settings.warmup, None)
+    given = [
+        (answer, image)
+        for answer, image in zip(answers[counted], sent.images[counted], strict=True)
+        if answer is not None
+    ]
+    latencies = load.latencies[counted]
+    return TurnResult(
+        turn=turn,
+        latencies=np.round(latencies[~np.isnan(latencies)], 6).tolist(),
+        sources=dict(Counter(answer.source.value for answer, _ in given)),
+        right=sum(answer.index == stage.images.labels[image] for answer, image in given),
+        single_right=sum(bool(stage.images.right[image]) for _, image in given),
+        failed=len(latencies) - len(given),
+        single_seconds=spent.single_seconds,
+        extra_seconds=spent.extra_seconds,
+        backups_sent=spent.backups_sent,
+        jobs=engine.jobs,
+        overruns=engine.overruns,
+        lateness_p99=float(np.quantile(load.lateness[counted], 0.99)),
+        lateness_max=float(load.lateness[counted].max()),
+        cpu_share=share,
+        seconds=seconds,
+    )
+
+
+def beyond_limits(result: TurnResult, limits: Limits) -> str:
+    """Why a turn's figures would be the machine's own and not the policy's; empty where they are not."""
+    if result.cpu_share is not None and result.cpu_share > limits.cpu_share:
+        return f"{result.cpu_share:.0%} of the cores were busy (limits.cpu_share: {limits.cpu_share:.0%})"
+    overruns = result.overruns / max(1, result.jobs)
+    if overruns > limits.overruns:
+        return f"{overruns:.1%} of the jobs took longer than their draw (limits.overruns: {limits.overruns:.1%})"
+    return ""

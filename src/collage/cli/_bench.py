@@ -1,0 +1,78 @@
+"""`collage bench`: policies side by side, on real workers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collage.bench import BenchSettings, Journal
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("bench")(_bench)
+
+
+def _bench(
+    config: Annotated[Path, typer.Option(help="The experiment: a TOML file, such as experiments/tail-live.toml.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results"),
+    runs: Annotated[Path, typer.Option(help="Folder for what an unfinished run has so far.")] = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again instead of going on.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Only report what has been run so far.")] = False,
+) -> None:
+    """Run policies side by side on real workers, and write a table and a picture.
+
+    Ctrl-C stops it; the same command goes on where it was.
+    """
+    from rich.console import Console
+
+    from collage.bench import Journal, load_bench, report_bench, terminal_table
+
+    settings = load_bench(config)
+    journal = Journal(runs / f"{settings.name}.jsonl", settings.fingerprint)
+    if fresh and not report:
+        journal.path.unlink(missing_ok=True)
+    journal.open()
+    console = Console()
+    if not report and not _run(settings, journal):
+        console.print(f"stopped with {len(journal.done)} turns done; the same command goes on from there")
+        raise typer.Exit(130)
+    command = f"collage bench --config {config.name if config.is_absolute() else config}"
+    rows, paths = report_bench(settings, journal, out, command=command)
+    console.print(terminal_table(rows))
+    console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)
+
+
+def _run(settings: BenchSettings, journal: Journal) -> bool:
+    """Run what is left, with a progress bar. False where the user stopped it."""
+    import asyncio
+
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from collage.bench import Step, run_bench
+
+    columns = (
+        TextColumn("{task.description:<48}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, disable=not sys.stdout.isatty(), refresh_per_second=2, speed_estimate_period=120) as bar:
+        task = bar.add_task("starting, measuring the machine", total=settings.seconds)
+
+        def on_step(step: Step) -> None:
+            turn = step.turn
+            label = f"block {turn.block + 1}/{settings.blocks} {turn.straggler} load {turn.load:g} {turn.policy}"
+            bar.update(task, completed=step.done, description=f"{label} (again)" if step.beyond else label)
+
+        try:
+            asyncio.run(run_bench(settings, journal, on_step))
+        except KeyboardInterrupt:
+            return False
+        bar.update(task, completed=settings.seconds, description="done")
+    return True

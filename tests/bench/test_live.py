@@ -1,0 +1,112 @@
+"""The bench, end to end: real worker processes, real images, a real dispatcher behind a real data plane."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from collage.bench import BenchSettings, Journal, Step, report_bench, run_bench, turns
+from collage.bench._live import open_stage
+from collage.bench._turn import take_turn
+from collage.exceptions import SettingsError
+
+MakeBench = Callable[..., BenchSettings]
+
+FASTEST = 0.0835  # of the profile, seconds: no single can be quicker than this times the scale
+
+
+def journal_of(settings: BenchSettings, folder: Path) -> Journal:
+    journal = Journal(folder / f"{settings.name}.jsonl", settings.fingerprint)
+    journal.open()
+    return journal
+
+
+def test_policies_side_by_side(make_bench: MakeBench, tmp_path: Path) -> None:
+    settings = make_bench(policies=["none", "cheap", "collage", "collage-dedicated"], stragglers=["iid"])
+    journal = journal_of(settings, tmp_path)
+    steps: list[Step] = []
+    asyncio.run(run_bench(settings, journal, steps.append))
+
+    assert set(journal.done) == set(turns(settings))
+    done = [step.done for step in steps]
+    assert done == sorted(done)
+    assert done[-1] <= 1.6 * settings.seconds
+    rows, _ = report_bench(settings, journal, tmp_path, command="test")
+    by_policy = {row.policy: row for row in rows}
+    for row in rows:
+        assert (row.requests, row.failed) == (300, 0)
+        assert row.a_a == pytest.approx(0.9, abs=0.06)  # one class of ten is labelled wrongly
+        assert row.a_o == row.a_a  # all models read the same greys
+        assert FASTEST * settings.times.scale < row.p50 < row.p99 <= row.p999
+    none, collage = by_policy["none"], by_policy["collage"]
+    assert (none.extra_work, none.degraded_share, none.backups_per_query) == (0, 0, 0)
+    assert collage.extra_work > 0
+    assert collage.backups_per_query > 0
+    assert len({row.a_a for row in rows}) == 1  # the same images for all
+
+
+def test_a_stopped_run_goes_on_where_it_was(make_bench: MakeBench, tmp_path: Path) -> None:
+    settings = make_bench(policies=["none", "collage"], blocks=1, requests=60, warmup=0)
+    first, second = turns(settings)
+
+    def stop_in_second(step: Step) -> None:
+        if step.turn == second:
+            raise KeyboardInterrupt
+
+    journal = journal_of(settings, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(run_bench(settings, journal, stop_in_second))
+    again = journal_of(settings, tmp_path)
+    assert list(again.done) == [first]
+    kept = again.done[first]
+
+    asyncio.run(run_bench(settings, again))
+    finished = journal_of(settings, tmp_path)
+    assert set(finished.done) == {first, second}
+    assert finished.done[first] == kept
+
+
+@pytest.mark.parametrize("limits", [{"cpu_share": 1e-9}, {"overruns": 0.0, "tolerance": 0.0, "cpu_share": 1.0}])
+def test_a_setting_that_measures_the_machine_is_refused(
+    make_bench: MakeBench, tmp_path: Path, limits: dict[str, float]
+) -> None:
+    settings = make_bench(limits=limits | {"repeats": 1})
+    journal = journal_of(settings, tmp_path)
+
+    with pytest.raises(SettingsError, match=r"times\.scale"):
+        asyncio.run(run_bench(settings, journal))
+    assert not journal.done
+
+
+@pytest.mark.parametrize("policy", ["none", "collage"])
+def test_killed_workers_lose_no_request(make_bench: MakeBench, policy: str) -> None:
+    settings = make_bench(policies=[policy], requests=2000, warmup=0, blocks=1, workers=4, times={"scale": 0.02})
+    choose = random.Random(5)
+    kills = []
+
+    async def scenario() -> None:
+        async with open_stage(settings) as stage:
+            sent = 0
+
+            def kill_sometimes(at: float) -> None:
+                nonlocal sent
+                sent += 1
+                if sent % 250 == 100:
+                    pid = choose.choice([pid for pid in stage.local.workers.values() if pid is not None])
+                    os.kill(pid, signal.SIGKILL)
+                    kills.append(pid)
+
+            result = await take_turn(next(turns(settings)), settings, stage, kill_sometimes)
+            assert sent == 2000
+            assert result.failed == 0
+            assert sum(result.sources.values()) == len(result.latencies) == 2000
+            assert result.right == result.single_right  # each answer is the class that its image has
+
+    asyncio.run(scenario())
+    assert len(kills) == 8
