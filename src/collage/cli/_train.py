@@ -37,24 +37,18 @@ def train(
     import torch
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from collage.training import load_training, run_training
+    from collage.training import change_training, load_training, run_training
     from collage.zoo import load_model
 
-    settings = load_training(config)
+    settings = change_training(load_training(config), seed=seed, epochs=epochs, limit=limit)
     if settings.model.role.value != role.value:
         raise SettingsError(f"{config}: model.role is {settings.model.role}, and the command asks for {role}")
-    changed = {"seed": seed, "epochs": epochs}
-    loop = settings.train.model_copy(update={k: v for k, v in changed.items() if v is not None})
-    data = settings.data if limit is None else settings.data.model_copy(
-        update={"limit": limit, "validation": min(settings.data.validation, limit // 4)}
-    )  # fmt: skip
-    settings = settings.model_copy(update={"train": loop, "data": data})
     if threads:
         torch.set_num_threads(threads)
     folder = out or Path("runs") / settings.model.name
     teacher = load_model(single) if single else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=None) as bar:
+    with Progress(*columns) as bar:
         asking = bar.add_task("asking the single", total=100, visible=False)
         epoch_bar = bar.add_task(f"training {settings.model.name}", total=settings.train.epochs)
         for done in run_training(

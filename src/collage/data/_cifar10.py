@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from collage.data._source import File, Split, data_folders
@@ -17,17 +18,28 @@ class Cifar10:
 
     name = "cifar-10"
     licence = "none stated: use, do not redistribute"
-    classes = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
-    def files(self, split: Split) -> Iterator[File]:
+    def __init__(self) -> None:
+        self.classes = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+    def count(self, split: Split) -> int:
+        """Images in a split."""
+        with tarfile.open(self._archive(), "r:xz") as tar:
+            return sum(1 for _ in self._members(tar, split))
+
+    def files(self, split: Split, every: int = 1) -> Iterator[File]:
         """The JPEG files of a split, in the archive's order."""
         with tarfile.open(self._archive(), "r:xz") as tar:
-            for member in tar:
-                parts = Path(member.name).parts[-3:]
-                if len(parts) == 3 and parts[0] == split and parts[1] in self.classes:
-                    file = tar.extractfile(member)
-                    if file is not None:
-                        yield File(f"{parts[1]}/{parts[2]}", file.read(), self.classes.index(parts[1]))
+            for member, label, name in islice(self._members(tar, split), 0, None, every):
+                file = tar.extractfile(member)
+                if file is not None:
+                    yield File(f"{label}/{name}", file.read(), self.classes.index(label))
+
+    def _members(self, tar: tarfile.TarFile, split: Split) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
+        for member in tar:
+            parts = Path(member.name).parts[-3:]
+            if member.isfile() and len(parts) == 3 and parts[0] == split and parts[1] in self.classes:
+                yield member, parts[1], parts[2]
 
     def _archive(self) -> Path:
         folders = data_folders()

@@ -24,22 +24,26 @@ class FashionMnist:
 
     name = "fashion-mnist"
     licence = "MIT (Zalando SE)"
-    classes = (
-        "t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle-boot".split()
-    )
 
     def __init__(self) -> None:
+        self.classes = [
+            "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot",
+        ]  # fmt: skip
         self.root = Path(os.environ.get("COLLAGE_FASHION_MNIST", _DEBIAN))
 
-    def files(self, split: Split) -> Iterator[File]:
+    def count(self, split: Split) -> int:
+        """Images in a split."""
+        return len(self._idx(split, "labels-idx1", header=8))
+
+    def files(self, split: Split, every: int = 1) -> Iterator[File]:
         """PNG files made of the IDX arrays, in the dataset's own order."""
         images, labels = (
             self._idx(split, "images-idx3", header=16).reshape(-1, 28, 28),
             self._idx(split, "labels-idx1", header=8),
         )
-        for index, (pixels, label) in enumerate(zip(images, labels, strict=True)):
-            buffer = io.BytesIO()
-            Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+        for index in range(0, len(labels), every):
+            label, buffer = labels[index], io.BytesIO()
+            Image.fromarray(images[index]).save(buffer, "PNG", compress_level=1)
             yield File(f"{self.classes[label]}/{index:05d}.png", buffer.getvalue(), int(label))
 
     def _idx(self, split: Split, kind: str, header: int) -> NDArray[np.uint8]:

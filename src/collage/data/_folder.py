@@ -21,16 +21,23 @@ class ImageFolder:
         self.name = root.name
         self._split = (root / "train").is_dir()
         base = root / "train" if self._split else root
-        self.classes = sorted(path.name for path in base.iterdir() if path.is_dir())
+        self.classes = sorted(path.name for path in base.iterdir() if path.is_dir() and path.name[0] != ".")
         if not self.classes:
             raise DataMissing(f"{base}: no class folders in it; an image folder looks like {base}/<class>/<image>.jpg")
 
-    def files(self, split: Split) -> Iterator[File]:
-        """The images of a split; a folder without train/ and test/ has only a train split."""
+    def count(self, split: Split) -> int:
+        """Images in a split; a folder without train/ and test/ has only a train split."""
+        return len(self._paths(split))
+
+    def files(self, split: Split, every: int = 1) -> Iterator[File]:
+        """The images of a split, by class and name."""
+        for path in self._paths(split)[::every]:
+            name = path.parent.name
+            yield File(f"{name}/{path.name}", path.read_bytes(), self.classes.index(name))
+
+    def _paths(self, split: Split) -> list[Path]:
         base = self.root / split if self._split else self.root
         if not self._split and split == "test":
             raise DataMissing(f"{self.root}: has no test images; put them into {self.root}/test/<class>/")
-        for label, name in enumerate(self.classes):
-            for path in sorted((base / name).iterdir() if (base / name).is_dir() else []):
-                if path.suffix.lower() in _SUFFIXES:
-                    yield File(f"{name}/{path.name}", path.read_bytes(), label)
+        folders = [base / name for name in self.classes if (base / name).is_dir()]
+        return [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES]

@@ -36,13 +36,9 @@ def load_pixels(dataset: Dataset, split: Split, preprocessing: Preprocessing, *,
     """
     pixels: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    files = dataset.files(split)
-    if limit is not None:
-        # Image folders are sorted by class: an even stride keeps every class in a small sample.
-        total = sum(1 for _ in dataset.files(split))
-        files = islice(files, 0, None, max(1, total // limit))
-        files = islice(files, limit)
-    for file in files:
+    # Image folders are sorted by class: an even stride keeps every class in a small sample.
+    every = 1 if limit is None else max(1, dataset.count(split) // limit)
+    for file in islice(dataset.files(split, every), limit):
         pixels.append(to_pixels(decode_image(file.data, field=file.name), preprocessing))
         labels.append(file.label)
     if not labels:
@@ -56,6 +52,6 @@ def split_validation(images: PixelSet, count: int, seed: int) -> tuple[PixelSet,
     Raises DataMissing where fewer than 2 x count images are there.
     """
     if 2 * count > len(images):
-        raise DataMissing(f"validation of {count} needs at least {2 * count} training images, and there are {len(images)}")
+        raise DataMissing(f"validation of {count} needs at least {2 * count} training images; there are {len(images)}")
     order = np.random.default_rng(seed).permutation(len(images))
     return images.take(np.sort(order[count:])), images.take(np.sort(order[:count]))

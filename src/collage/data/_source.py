@@ -25,8 +25,11 @@ class Dataset(Protocol):
     classes: list[str]
     licence: str
 
-    def files(self, split: Split) -> Iterator[File]:
-        """The images of a split, in order. Raises DataMissing where they are not on this machine."""
+    def count(self, split: Split) -> int:
+        """How many images a split has. Raises DataMissing where they are not on this machine."""
+
+    def files(self, split: Split, every: int = 1) -> Iterator[File]:
+        """Every `every`-th image of a split, in order. Raises DataMissing as `count` does."""
 
 
 def data_folders() -> list[Path]:

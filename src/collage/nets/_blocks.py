@@ -21,9 +21,7 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.first = conv_norm(inputs, outputs, 3, stride)
         self.second = conv_norm(outputs, outputs, 3)
-        self.shortcut = (
-            nn.Identity() if inputs == outputs and stride == 1 else conv_norm(inputs, outputs, 1, stride)
-        )
+        self.shortcut = nn.Identity() if inputs == outputs and stride == 1 else conv_norm(inputs, outputs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
@@ -45,5 +43,5 @@ class InvertedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
         y = torch.relu(self.depthwise(torch.relu(self.expand(x))))
-        y = self.project(y)
-        return x + y if self.shortcut else y
+        out: Tensor = self.project(y)
+        return x + out if self.shortcut else out

@@ -16,8 +16,8 @@ NetSettings = Annotated[ResidualNetSettings | CollageNetSettings, Field(discrimi
 def build_net(settings: NetSettings, *, channels: int, classes: int, grid: int | None) -> nn.Module:
     """A fresh net for `channels` input channels.
 
-    A residual net gives (B, classes); a collage net, which needs `grid`, (B, grid * grid, classes + 1): the last output of
-    a tile says that there is nothing to see. Raises ValueError where grid and family do not fit.
+    A residual net gives (B, classes); a collage net, which needs `grid`, (B, grid * grid, classes + 1): the last output
+    of a tile says that there is nothing to see. Raises ValueError where grid and family do not fit.
     """
     match settings:
         case ResidualNetSettings():

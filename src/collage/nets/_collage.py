@@ -1,8 +1,8 @@
 """The collage-cnn: one fully convolutional pass over the canvas, one row of logits a tile.
 
-After Narra et al., arXiv 1904.12222, with a classifying head in place of their detection head: the features of a tile are
-pooled by a learnt, tile-aligned window, so that no box has to be found and no tile can be missed. Convolutions cross tile
-borders; the head does not. The extra last output of a tile is "nothing to see here", learnt from blank tiles.
+After Narra et al., arXiv 1904.12222, with a classifying head in place of their detection head: each tile's features are
+averaged over its own window, so that no box has to be found and no tile can be missed. Convolutions cross tile borders;
+the head does not. The extra last output of a tile is "nothing to see here", learnt from blank tiles.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A small residual classifier for one image: 3x3 stem, stages of basic blocks (each halves the picture), mean, linear."""
+"""A small residual classifier for one image: 3x3 stem, stages of basic blocks (each halves it), mean, linear."""
 
 from __future__ import annotations
 

@@ -1,14 +1,22 @@
 """Training of singles and backups, distillation, evaluation, export to ONNX. Needs the `train` extra."""
 
+from collage.training._assess import assess
 from collage.training._collages import CollageTask, assemble, draw_filled
+from collage.training._evaluate import UNKNOWN, Answers, CollageReport, classify_images, confusion, evaluate_collage
+from collage.training._export import export_model, load_net
 from collage.training._loop import Progress, Task, train
 from collage.training._run import make_net, run_training
-from collage.training._settings import TrainingSettings, load_training
+from collage.training._settings import TrainingSettings, change_training, load_training
 from collage.training._single import SingleTask
 from collage.training._teacher import Teacher, ask_single
+from collage.training._timing import LatencyRatio, latency_ratio
 
 __all__ = [
+    "UNKNOWN",
+    "Answers",
+    "CollageReport",
     "CollageTask",
+    "LatencyRatio",
     "Progress",
     "SingleTask",
     "Task",
@@ -16,7 +24,15 @@ __all__ = [
     "TrainingSettings",
     "ask_single",
     "assemble",
+    "assess",
+    "change_training",
+    "classify_images",
+    "confusion",
     "draw_filled",
+    "evaluate_collage",
+    "export_model",
+    "latency_ratio",
+    "load_net",
     "load_training",
     "make_net",
     "run_training",

@@ -19,9 +19,7 @@ BLANK = 0.0  # a blank tile in normalised space: the mean pixel, as `codes` writ
 class CollageTask:
     """Tiles are drawn without regard to class. An epoch shows as many tiles as there are training images."""
 
-    def __init__(
-        self, training: PixelSet, validation: PixelSet, settings: TrainingSettings, teacher: Teacher
-    ) -> None:
+    def __init__(self, training: PixelSet, validation: PixelSet, settings: TrainingSettings, teacher: Teacher) -> None:
         if settings.model.grid is None or settings.distill is None:
             raise ValueError("a collage needs a grid and a teacher")
         self._settings, self._distill, self._teacher = settings, settings.distill, teacher
@@ -74,7 +72,7 @@ class CollageTask:
 
 
 def assemble(tiles: Tensor, grid: int) -> Tensor:
-    """Tiles (B * g*g, C, T, T), row by row -> canvases (B, C, g*T, g*T): what `codes.CollageCode.encode` does to one."""
+    """Tiles (B * g*g, C, T, T), row by row -> canvases (B, C, g*T, g*T), as `codes.CollageCode.encode` makes one."""
     _, channels, size, _ = tiles.shape
     x = tiles.view(-1, grid, grid, channels, size, size)  # (B, row, column, C, T, T)
     x = x.permute(0, 3, 1, 4, 2, 5)  # (B, C, row, T, column, T)

@@ -18,6 +18,7 @@ from collage.exceptions import ModelError
 from collage.nets import count_macs, count_params
 from collage.training._run import make_net
 from collage.training._settings import TrainingSettings
+from collage.training._teacher import answers_path
 from collage.zoo import Cost, LoadedModel, ModelCard, load_model
 
 _OPSET = 18
@@ -26,13 +27,17 @@ _OPSET = 18
 def export_model(folder: Path, out: Path, *, single: LoadedModel | None = None, command: str = "") -> LoadedModel:
     """Write `out/<name>.onnx` and `out/<name>.json` from a training's folder; returns the model as the zoo loads it.
 
-    The averaged weights are taken. A backup is bound to `single` by hash. Raises ModelError where the folder holds no
-    training, or a backup's single is not given.
+    The averaged weights are taken. A backup is bound to `single` by hash; `command` is for the card. Raises ModelError
+    where the folder holds no training, or a backup's single is not given or is not the one that taught it.
     """
     settings, net, classes = load_net(folder)
     role = settings.model.role
-    if role is not Role.SINGLE and single is None:
+    if role is Role.SINGLE:
+        single = None
+    elif single is None:
         raise ModelError(f"{settings.model.name} is a backup: name the single that taught it")
+    elif any(folder.glob("answers-*.pt")) and not answers_path(folder, single, settings.train.seed).exists():
+        raise ModelError(f"{settings.model.name} was taught by another single than this {single.card.name}")
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{settings.model.name}.onnx"
     shape = input_shape(settings)
@@ -49,7 +54,7 @@ def export_model(folder: Path, out: Path, *, single: LoadedModel | None = None, 
         grid=settings.model.grid,
         unknown=role is Role.COLLAGE,
         single_sha256=single.card.sha256 if single is not None else None,
-        dataset=settings.data.dataset,
+        dataset=open_dataset(settings.data.dataset).name,  # a folder's path is nobody else's business
         licence=settings.model.licence,
         command=command,
         cost=Cost(macs=macs, params=count_params(net), macs_ratio=round(macs / base.macs, 4) if base else None),

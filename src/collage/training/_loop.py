@@ -85,7 +85,7 @@ def train(net: nn.Module, task: Task, settings: TrainingSettings, folder: Path) 
         _save(folder / "checkpoint.pt", parts, generator, epoch, best)
         progress = Progress(
             epoch, loop.epochs, losses / task.steps, accuracy, best, time.perf_counter() - began,
-            schedule.get_last_lr()[0],
+            float(schedule.get_last_lr()[0]),
         )  # fmt: skip
         _log(folder / "log.csv", progress)
         yield progress

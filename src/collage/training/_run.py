@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from collage.data import load_pixels, open_dataset, split_validation
+from collage.data import PixelSet, load_pixels, open_dataset, split_validation
 from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.nets import build_net
@@ -16,7 +16,7 @@ from collage.training._collages import CollageTask
 from collage.training._loop import Progress, Task, train
 from collage.training._settings import TrainingSettings
 from collage.training._single import SingleTask, to_planes
-from collage.training._teacher import Teacher, ask_single
+from collage.training._teacher import Teacher, answers_path, ask_single
 from collage.zoo import LoadedModel
 
 
@@ -41,7 +41,7 @@ def run_training(
     if settings.model.role is Role.SINGLE:
         task = SingleTask(training, validation, settings)
     else:
-        teacher = _teacher(settings, single, training.classes, to_planes(training), folder, asking)
+        teacher = _teacher(settings, single, training, folder, asking)
         kind = CollageTask if settings.model.role is Role.COLLAGE else SingleTask
         task = kind(training, validation, settings, teacher)
     yield from train(net, task, settings, folder)
@@ -57,18 +57,22 @@ def make_net(settings: TrainingSettings, classes: int) -> nn.Module:
 def _teacher(
     settings: TrainingSettings,
     single: LoadedModel | None,
-    classes: list[str],
-    pixels: torch.Tensor,
+    training: PixelSet,
     folder: Path,
     asking: Callable[[float], None],
 ) -> Teacher:
     if single is None or settings.distill is None:
         raise ModelError(f"{settings.model.name} is a backup and learns from a single: name one")
-    if single.card.classes != classes:
-        raise ModelError(f"{single.card.name} knows other classes than {settings.data.dataset}: its answers teach nothing")
+    if single.card.classes != training.classes:
+        raise ModelError(f"{single.card.name} knows other classes than {settings.data.dataset}: it cannot teach them")
     if single.card.preprocessing != settings.preprocessing:
-        raise ModelError(f"[preprocessing] must be that of {single.card.name}: tiles are taught at the single's own size")
-    cache = folder / f"answers-{single.card.sha256[:12]}-{settings.train.seed}.pt"
+        raise ModelError(f"[preprocessing] must be that of {single.card.name}: it teaches tiles as it sees images")
     return ask_single(
-        single, pixels, settings.augment, settings.distill, cache=cache, seed=settings.train.seed, progress=asking
+        single,
+        to_planes(training),
+        settings.augment,
+        settings.distill,
+        cache=answers_path(folder, single, settings.train.seed),
+        seed=settings.train.seed,
+        progress=asking,
     )

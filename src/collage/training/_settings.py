@@ -104,3 +104,20 @@ def load_training(path: Path) -> TrainingSettings:
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def change_training(
+    settings: TrainingSettings, *, seed: int | None = None, epochs: int | None = None, limit: int | None = None
+) -> TrainingSettings:
+    """The same training with another seed, length or number of training images. None: the file's own.
+
+    With a limit, validation takes at most a quarter of the images.
+    """
+    loop, data = settings.train, settings.data
+    if seed is not None:
+        loop = loop.model_copy(update={"seed": seed})
+    if epochs is not None:
+        loop = loop.model_copy(update={"epochs": epochs})
+    if limit is not None:
+        data = data.model_copy(update={"limit": limit, "validation": min(data.validation, limit // 4)})
+    return settings.model_copy(update={"train": loop, "data": data})

@@ -28,6 +28,11 @@ class Teacher:
         return self._views.take(index * self._count + view), self._logits[index, view].float()
 
 
+def answers_path(folder: Path, single: LoadedModel, seed: int) -> Path:
+    """Where a training's folder keeps what this single answered."""
+    return folder / f"answers-{single.card.sha256[:12]}-{seed}.pt"
+
+
 def ask_single(
     single: LoadedModel,
     pixels: Tensor,

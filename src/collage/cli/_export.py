@@ -1,0 +1,65 @@
+"""`collage export RUN_FOLDER`: a finished training becomes an ONNX file with its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collage.training import TrainingSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("export")(export)
+
+
+def export(
+    run_folder: Path = typer.Argument(help="Folder of a training, as 'collage train' leaves it."),
+    out: Path = typer.Option(..., help="Folder for NAME.onnx and its card, NAME.json."),
+    single: str | None = typer.Option(None, help="Name or path of the single that taught a backup."),
+    config: Path | None = typer.Option(
+        None, help="The training's TOML file, for the card to name  [default: experiments/<model name>.toml]"
+    ),
+) -> None:
+    """Write a trained model as ONNX, with a card that says what it is and how to make it again."""
+    from collage.training import export_model, load_net
+    from collage.zoo import load_model
+
+    settings = load_net(run_folder)[0]
+    taught_by = load_model(single) if single else None
+    config = config or Path("experiments") / f"{settings.model.name}.toml"
+    command = _command(settings, config, taught_by.card.name if taught_by else None)
+    if not command:
+        typer.echo(f"{config} does not describe this training: the card will not say how to make it again", err=True)
+    model = export_model(run_folder, out, single=taught_by, command=command)
+    cost = model.card.cost
+    assert cost is not None  # export counts it
+    ratio = f" ({cost.macs_ratio:.3f} of the single's)" if cost.macs_ratio is not None else ""
+    typer.echo(
+        f"{model.path}: {cost.params:,} parameters, {cost.macs:,} multiply-accumulates a call{ratio},"
+        f" {model.path.stat().st_size / 1e6:.2f} MB"
+    )
+
+
+def _command(settings: TrainingSettings, config: Path, single: str | None) -> str:
+    """The commands that make this model again, or nothing where `config` does not describe its training."""
+    from collage.training import change_training, load_training
+
+    if not config.is_file():
+        return ""
+    base = load_training(config)
+    changes = {
+        "seed": settings.train.seed if settings.train.seed != base.train.seed else None,
+        "epochs": settings.train.epochs if settings.train.epochs != base.train.epochs else None,
+        "limit": settings.data.limit if settings.data.limit != base.data.limit else None,
+    }
+    if change_training(base, **changes) != settings:
+        return ""
+    file = config.name if config.is_absolute() else config.as_posix()
+    teacher = f" --single {single}" if single else ""
+    options = "".join(f" --{name} {value}" for name, value in changes.items() if value is not None)
+    name, role = settings.model.name, settings.model.role.value
+    return f"collage train {role} --config {file}{teacher}{options} && collage export runs/{name} --out models{teacher}"

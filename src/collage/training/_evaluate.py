@@ -1,0 +1,147 @@
+"""What a model is worth on test images: A_a, A_d by tile and by fill, confusion, and every image's answer.
+
+Runs the exported ONNX file through the same codes as serving, so that what is measured is what is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collage.codes import CollageCode
+from collage.data import PixelSet
+from collage.exceptions import ModelError
+from collage.imaging import normalise
+from collage.zoo import LoadedModel, open_session
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Progress = Callable[[float], None]
+
+UNKNOWN = -1  # as a class index: the backup said that there is nothing to see
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers for n images: class index int64 (n,), UNKNOWN where there is none; confidence float32 (n,), 0..1."""
+
+    index: IntArray
+    confidence: FloatArray
+
+    def accuracy(self, labels: IntArray) -> float:
+        """Share of right answers; an unknown one is not right."""
+        return float((self.index == labels).mean())
+
+
+@dataclass(frozen=True)
+class CollageReport:
+    """A_d of a collage-cnn; `answers` has one for each image, at a random tile of a full collage."""
+
+    answers: Answers
+    per_position: list[float]  # by tile of full collages
+    per_fill: list[float]  # by number of filled tiles, from 1: the first tiles, as groups that close early fill them
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over positions: every image was seen at each."""
+        return float(np.mean(self.per_position))
+
+
+def classify_images(model: LoadedModel, images: PixelSet) -> Answers:
+    """Answers of a single or a cheap, one image each."""
+    session = open_session(model.path, threads=2)
+    name = session.get_inputs()[0].name
+    scores: list[FloatArray] = []
+    for start in range(0, len(images), 256):
+        batch = np.stack([normalise(p, model.card.preprocessing) for p in images.pixels[start : start + 256]])
+        scores.append(session.run(None, {name: batch})[0])  # (B, classes)
+    return _answers(np.concatenate(scores), model.card.output)
+
+
+def evaluate_collage(
+    model: LoadedModel, images: PixelSet, *, seed: int = 0, progress: Progress = lambda share: None
+) -> CollageReport:
+    """Every image at every tile of full collages, and once in collages of every fill.
+
+    Collages are drawn by `seed`. `progress` is told the share done, 0..1. Raises ModelError for a model of one image.
+    """
+    runner = _Collages(model, images)
+    tiles, count, rng = runner.tiles, len(images), np.random.default_rng(seed)
+    order = rng.permutation(count)
+    work, done = tiles + sum(1 / fill for fill in range(1, tiles + 1)), 0.0
+    answers = Answers(np.full(count, UNKNOWN), np.zeros(count, np.float32))
+    turn = rng.integers(tiles, size=count)  # at which tile an image's answer is the one in the outcomes
+    right = np.zeros((count, tiles), bool)
+    # The images are dealt into as many columns as there are tiles. In each rotation every column moves on by one tile,
+    # so that an image meets each tile once, and is shuffled, so that it meets other neighbours. A short column is
+    # filled up with images of its own: the collages stay full, and an image still counts once at a tile.
+    columns = [np.resize(part, -(-count // tiles)) for part in np.array_split(order, tiles)]
+    for rotation in range(tiles):
+        groups = np.stack([rng.permutation(columns[(tile - rotation) % tiles]) for tile in range(tiles)], axis=1)
+        index, confidence = runner.run(groups)
+        right[groups, np.arange(tiles)] = index == images.labels[groups]
+        now = turn[groups] == np.arange(tiles)
+        answers.index[groups[now]], answers.confidence[groups[now]] = index[now], confidence[now]
+        done += 1
+        progress(done / work)
+    per_fill = []
+    for fill in range(1, tiles + 1):
+        groups = np.resize(order, (-(-count // fill), fill))  # a short last group is filled up from the front
+        index, _ = runner.run(groups)
+        right_now = np.zeros(count, bool)
+        right_now[groups] = index == images.labels[groups]
+        per_fill.append(float(right_now.mean()))
+        done += 1 / fill
+        progress(min(1.0, done / work))
+    return CollageReport(answers, [float(share) for share in right.mean(0)], per_fill)
+
+
+class _Collages:
+    """Runs collages of images through code and model, some at a time."""
+
+    def __init__(self, model: LoadedModel, images: PixelSet) -> None:
+        card = model.card
+        if card.grid is None:
+            raise ModelError(f"{card.name} is no collage")
+        self.tiles = card.capacity
+        self._code = CollageCode(
+            card.grid, card.preprocessing, len(card.classes), unknown=card.unknown, output=card.output
+        )
+        self._session = open_session(model.path, threads=2)
+        self._name = self._session.get_inputs()[0].name
+        self._pixels, self._preprocessing = images.pixels, card.preprocessing
+
+    def run(self, groups: IntArray) -> tuple[IntArray, FloatArray]:
+        """Images by group and tile (m, fill), fill <= g*g -> class index and confidence of each, (m, fill)."""
+        index = np.full(groups.shape, UNKNOWN)
+        confidence = np.zeros(groups.shape, np.float32)
+        filled = range(groups.shape[1])
+        for start in range(0, len(groups), _BATCH):
+            batch = groups[start : start + _BATCH]
+            canvases = np.concatenate([self._code.encode([self._input(i) for i in group]) for group in batch])
+            outputs = self._session.run(None, {self._name: canvases})[0]  # (B, g*g, classes[+1])
+            for row, output in enumerate(outputs, start):
+                for tile, answer in self._code.decode(output, filled, {}).items():
+                    index[row, tile], confidence[row, tile] = int(answer.scores.argmax()), answer.confidence
+        return index, confidence
+
+    def _input(self, image: int) -> FloatArray:
+        return normalise(self._pixels[image], self._preprocessing)
+
+
+def confusion(answers: Answers, labels: IntArray, classes: int) -> IntArray:
+    """Counts (classes, classes + 1): row the label, column the answer, the last column unknown."""
+    table = np.zeros((classes, classes + 1), np.int64)
+    np.add.at(table, (labels, np.where(answers.index == UNKNOWN, classes, answers.index)), 1)
+    return table
+
+
+def _answers(scores: FloatArray, output: str) -> Answers:
+    if output == "logits":
+        shifted = np.exp(scores - scores.max(1, keepdims=True))
+        scores = shifted / shifted.sum(1, keepdims=True)
+    return Answers(scores.argmax(1).astype(np.int64), scores.max(1).astype(np.float32))
