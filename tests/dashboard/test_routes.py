@@ -1,0 +1,95 @@
+"""What the first page is made of, over HTTP."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def test_the_page_and_its_files(start_gateway: Callable[..., Any]) -> None:
+    gateway = start_gateway()
+    for path, kind in {
+        "/": "text/html",
+        "/static/dashboard.css": "text/css",
+        "/static/dashboard.js": "text/javascript",
+        "/static/icon.svg": "image/svg+xml",
+    }.items():
+        status, content, headers = gateway.ask("GET", path)
+        assert (status, headers["content-type"].split(";")[0]) == (200, kind)
+        assert content
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+    for path in ("/static/index.html", "/static/..%2f_server.py", "/static/nothing"):
+        assert gateway.ask("GET", path)[0] == 404
+
+
+def test_the_page_loads_nothing_from_elsewhere(start_gateway: Callable[..., Any]) -> None:
+    gateway = start_gateway()
+    for path in ("/", "/static/dashboard.css", "/static/dashboard.js"):
+        text = gateway.ask("GET", path)[1].decode()
+        assert "https://" not in text
+        assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")  # a namespace, not an address
+
+
+def test_status_before_and_after_answers(start_gateway: Callable[..., Any]) -> None:
+    gateway = start_gateway(hold=0.0, policy="none", backup="none")
+    status = gateway.status()
+    assert (status["ready"], status["demo"], status["collage"], status["backup"]) == (True, False, None, None)
+    assert status["latency"] == {"count": 0, "p50": None, "p99": None, "p999": None}
+    assert [worker["id"] for worker in status["workers"]] == ["w0", "w1", "w2"]
+    assert {worker["state"] for worker in status["workers"]} == {"up"}
+    assert gateway.ask("GET", "/v1/collage.png")[0] == 404
+    for label in ("black", "dark", "white"):
+        assert gateway.classify(label)["label"] == label
+    while (status := gateway.status())["latency"]["count"] < 3:
+        pass  # it may be a quarter of a second old
+    assert status["sources"]["single"] == 3
+    assert len(status["recent"]) == 3
+
+
+def test_the_last_collage_is_the_picture_that_was_classified(start_gateway: Callable[..., Any]) -> None:
+    gateway = start_gateway(hold=0.1, demo=True)
+    gateway.ask("POST", "/demo/straggle?worker=w0")
+    labels = ["black", "dark", "light", "white"]
+    with ThreadPoolExecutor(4) as pool:
+        while not (collage := gateway.status()["collage"]):
+            assert [answer["label"] for answer in pool.map(gateway.classify, labels)] == labels
+    # Nothing is sent any more, so the picture and the answers belong together once the status is fresh.
+    while (fresh := gateway.status()["collage"]) != collage and fresh["version"] != collage["version"]:
+        collage = fresh
+    _, content, headers = gateway.ask("GET", "/v1/collage.png")
+    assert headers["content-type"] == "image/png"
+    pixels = np.asarray(Image.open(io.BytesIO(content)))
+    assert pixels.shape == (16, 16)
+    brightness = {"black": 13, "dark": 77, "light": 179, "white": 242}
+    filled = [tile for tile in collage["tiles"] if tile["state"] != "blank"]
+    assert filled
+    for position, tile in enumerate(collage["tiles"]):
+        row, column = divmod(position, 2)
+        value = int(pixels[row * 8 + 4, column * 8 + 4])
+        if tile["state"] == "blank":
+            assert tile["label"] is None
+            assert value in (127, 128)
+        else:
+            assert abs(value - brightness[tile["label"]]) <= 1
+            assert tile["confidence"] > 0.9
+
+
+def test_the_button_is_for_demonstrations_and_for_this_page_only(start_gateway: Callable[..., Any]) -> None:
+    assert start_gateway().ask("POST", "/demo/straggle")[0] == 404
+    gateway = start_gateway(demo=True)
+    assert gateway.ask("GET", "/demo/straggle")[0] == 405
+    assert gateway.ask("POST", "/demo/straggle", headers={"Sec-Fetch-Site": "cross-site"})[0] == 403
+    status, content, _ = gateway.ask("POST", "/demo/straggle?worker=%3Cb%3E")
+    assert status == 400
+    assert b"worker: '<b>' is no worker that is up" in content
+    assert {worker["straggling_for"] for worker in gateway.status()["workers"]} == {0}
+    status, content, _ = gateway.ask("POST", "/demo/straggle", headers={"Sec-Fetch-Site": "same-origin"})
+    assert status == 200
+    assert b'"worker":"w0"' in content
+    assert [worker["straggling_for"] > 0 for worker in gateway.status()["workers"]] == [True, False, False]
