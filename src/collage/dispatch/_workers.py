@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from statistics import median
 
 from collage.dispatch._events import JobId, Role, WorkerId
+from collage.dispatch._stats import WorkerView
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +30,28 @@ class Worker:
     def free(self, now: float) -> bool:
         """Whether it may be given a job."""
         return len(self.jobs) < self.slots and not self.draining and not self.silent and self.paused_until <= now
+
+    def view(self, usual: float | None, now: float) -> WorkerView:
+        """The moment. usual: median time of all workers' singles, if known."""
+        if self.draining:
+            state = "draining"
+        elif self.silent:
+            state = "silent"
+        elif self.paused_until > now:
+            state = "pausing"
+        else:
+            state = "busy" if self.jobs else "idle"
+        return WorkerView(
+            worker=self.id,
+            state=state,
+            roles=self.roles,
+            slots=self.slots,
+            jobs=len(self.jobs),
+            running=max((now - started for started in self.jobs.values()), default=0.0),
+            speed=usual / max(1e-9, median(self.recent)) if usual and self.recent else None,
+            done=self.done,
+            failed=self.failed,
+        )
 
 
 class WorkerPool:
@@ -61,6 +85,13 @@ class WorkerPool:
             known.roles, known.slots, known.draining = roles, slots, False
         self.update(known, now)
         return known
+
+    def drain(self, worker: WorkerId, now: float) -> None:
+        """The worker gets no more jobs."""
+        known = self._workers.get(worker)
+        if known is not None:
+            known.draining = True
+            self.update(known, now)
 
     def leave(self, worker: WorkerId) -> Worker | None:
         """The worker is gone; returns it as it was."""

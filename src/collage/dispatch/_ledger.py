@@ -1,0 +1,154 @@
+"""The books: which queries and jobs there are, who waits, who runs, and what has been said. No decisions in here."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from collage.dispatch._budget import Budget
+from collage.dispatch._events import Action, Answer, Cancel, JobId, QueryId, Reject, Role, Settled, Source, Start, Why
+from collage.dispatch._groups import Groups
+from collage.dispatch._records import Job, Query
+from collage.dispatch._stats import DispatchStats
+from collage.dispatch._workers import Worker, WorkerPool
+
+
+class Ledger:
+    """Keeps queries and jobs consistent with each other, with workers' slots, groups, counters and the budget."""
+
+    def __init__(self, budget: Budget, *, shared_jobs: bool) -> None:
+        self.budget = budget
+        self.stats = DispatchStats()
+        self.pool = WorkerPool()
+        self.queries: dict[QueryId, Query] = {}  # not settled
+        self.jobs: dict[JobId, Job] = {}  # that take a slot
+        self.groups = Groups(shared=shared_jobs)  # started, and in no backup yet
+        self.queue: deque[tuple[Query, Source]] = deque()  # singles, and replicas beside them
+        self.waiting = 0  # queries in it whose single has not started
+        self.open = 0  # queries without an outcome
+        self._last_job = 0
+        self._out: list[Action] = []
+
+    def take_actions(self) -> list[Action]:
+        """All since the last call."""
+        out, self._out = self._out, []
+        return out
+
+    # Queries.
+
+    def enter(self, query: Query) -> None:
+        """A new query. Raises ValueError for an id that is in use."""
+        if query.id in self.queries:
+            raise ValueError(f"query {query.id} is there already")
+        self.queries[query.id] = query
+        self.stats.submitted += 1
+        self.open += 1
+        self.waiting += 1
+
+    def requeue(self, query: Query) -> None:
+        """Its single is to be sent again, before all others."""
+        query.waiting = True
+        self.waiting += 1
+        self.stats.covered += 1
+        self.queue.appendleft((query, Source.SINGLE))
+
+    def answer(self, query: Query, answer: Answer) -> None:
+        """The query's outcome."""
+        self.stats.answered[answer.source] += 1
+        self.stats.backups_won += answer.source is not Source.SINGLE
+        self._out.append(answer)
+        self._close(query)
+
+    def reject(self, query: Query, why: Why) -> None:
+        """The query's outcome."""
+        self.stats.rejected[why] += 1
+        self._out.append(Reject(query.id, why))
+        query.control = False  # there is nothing to compare with
+        self._close(query)
+
+    def _close(self, query: Query) -> None:
+        """Nothing more starts for it, and what runs for nobody else is cancelled."""
+        query.done = True
+        query.held = None
+        self.open -= 1
+        if query.waiting:
+            query.waiting = False
+            self.waiting -= 1
+        self.groups.remove(query)
+        for number in sorted(query.jobs):
+            job = self.jobs[number]
+            if not job.cancelled and all(other.done and not other.control for other in job.queries):
+                job.cancelled = True
+                self._out.append(Cancel(number))
+        self.settle(query)
+
+    def settle(self, query: Query) -> None:
+        """Say so, once, of a query that is done; a control's losers are waited for."""
+        if query.id in self.queries and not (query.control and query.jobs):
+            del self.queries[query.id]
+            self._out.append(Settled(query.id, query.control))
+
+    # Jobs.
+
+    def start(self, worker: Worker, source: Source, queries: tuple[Query, ...], now: float, cost: float) -> Job:
+        """Start a job; all but singles are paid from the budget, `cost` seconds for a start."""
+        self._last_job += 1
+        extra = source is not Source.SINGLE
+        job = Job(self._last_job, source, worker.id, queries, now, extra, cost if extra else 0.0)
+        self.jobs[job.id] = job
+        worker.jobs[job.id] = now
+        self.pool.update(worker, now)
+        for query in queries:
+            query.jobs.add(job.id)
+            query.singles += source.role is Role.SINGLE
+        self.stats.started[source] += 1
+        if extra:
+            self.budget.spend(cost)
+            self.stats.backups_sent += 1
+            self.stats.tiles_sent += len(queries)
+        else:
+            (query,) = queries
+            query.attempts += 1
+            query.waiting = False
+            self.waiting -= 1
+        self._out.append(Start(job.id, worker.id, source, tuple(query.id for query in queries)))
+        return job
+
+    def end(self, job: JobId, now: float) -> tuple[Job, Worker] | None:
+        """The engine says that the slot is free. None for a job not known: lost with its worker, or invented."""
+        ended = self.jobs.pop(job, None)
+        if ended is None:
+            return None
+        worker = self.pool[ended.worker]
+        worker.jobs.pop(job)
+        worker.silent.discard(job)
+        self.pool.update(worker, now)
+        return ended, worker
+
+    def pay(self, job: Job, now: float) -> None:
+        """Count the seconds of a job that has ended, in whatever way."""
+        seconds = now - job.started
+        if job.extra:
+            self.stats.extra_seconds += seconds
+            self.budget.spend(seconds - job.cost)
+        else:
+            self.stats.single_seconds += seconds
+            self.budget.earn(seconds)
+
+    def detach(self, query: Query, job: Job) -> None:
+        """The job runs no more for this query."""
+        query.jobs.discard(job.id)
+        if job.source.role is Role.SINGLE and not job.silent:
+            query.singles -= 1
+
+    def silence(self, job: Job, now: float) -> None:
+        """The job counts as lost, though its slot is taken until the engine says otherwise."""
+        worker = self.pool[job.worker]
+        worker.silent.add(job.id)
+        self.pool.update(worker, now)
+        for query in job.queries:
+            query.singles -= job.source.role is Role.SINGLE
+        job.silent = True
+
+    def is_over(self, job: Job) -> bool:
+        """Whether the job has ended."""
+        return job.id not in self.jobs
