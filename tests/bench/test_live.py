@@ -36,7 +36,7 @@ def test_policies_side_by_side(make_bench: MakeBench, tmp_path: Path) -> None:
     assert set(journal.done) == set(turns(settings))
     done = [step.done for step in steps]
     assert done == sorted(done)
-    assert done[-1] <= 1.6 * settings.seconds
+    assert 0 < done[0] < done[-1] <= settings.seconds + 1e-9
     rows, _ = report_bench(settings, journal, tmp_path, command="test")
     by_policy = {row.policy: row for row in rows}
     for row in rows:

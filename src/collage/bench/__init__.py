@@ -5,6 +5,7 @@ from collage.bench._journal import Journal, TurnResult
 from collage.bench._live import Step, run_bench
 from collage.bench._outcome import report_bench
 from collage.bench._plan import Traffic, Turn, traffic, turns
+from collage.bench._plane import experiment_id
 from collage.bench._report import markdown, terminal_table, write_report
 from collage.bench._settings import BenchSettings, load_bench
 from collage.bench._summary import Row, summarise
@@ -18,6 +19,7 @@ __all__ = [
     "Traffic",
     "Turn",
     "TurnResult",
+    "experiment_id",
     "load_bench",
     "markdown",
     "plot_fit",

@@ -47,9 +47,10 @@ async def run_bench(settings: BenchSettings, journal: Journal, on_step: OnStep =
         await _within_limits(_first_turn(calibration), calibration, stage, lambda step: None)
         for turn in left:
             done = sum(planned_seconds(settings, other) for other in journal.done)
+            planned = planned_seconds(settings, turn)
 
-            def progress(step: Step, done: float = done) -> None:
-                on_step(step._replace(done=done + step.done))
+            def progress(step: Step, done: float = done, planned: float = planned) -> None:
+                on_step(step._replace(done=done + min(step.done, planned)))
 
             journal.add(await _within_limits(turn, settings, stage, progress))
 

@@ -41,7 +41,7 @@ def write_report(
     paths[2].write_text(markdown(rows), "utf-8")
     paths[3].write_text(json.dumps(conditions, indent=1) + "\n", "utf-8")
     paths.append(own / "latency.png")
-    plot_latencies(settings, results, paths[-1])
+    plot_latencies(settings, results, rows, paths[-1])
     return paths
 
 
@@ -55,13 +55,36 @@ def markdown(rows: Sequence[Row]) -> str:
             if (row.straggler, row.load) == (straggler, load):
                 lines.append("| " + " | ".join(_cells(row, bold="**")) + " |")
         parts.append("\n".join(lines))
-    said = "\n".join(f"- {sentence}" for sentence in verdicts(rows))
+    said = "\n".join(f"- {sentence}" for sentence in [*verdicts(rows), *remarks(rows)])
     return "\n\n".join([*parts, said]).rstrip() + "\n"
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What a reader must know beside the table: what a dagger means, and how far the machine was from its limits."""
+    said = []
+    if any(row.overloaded for row in rows):
+        said.append(
+            "† overloaded: with its extra work the policy asks for nearly all of the workers' time or more, so that its"
+            " queue grows while the load lasts, and its latencies tell the length of a turn."
+        )
+    if rows:
+        scales = ", ".join(f"{scale:g}" for scale in dict.fromkeys(row.scale for row in rows))
+        shares = [row.cpu_share for row in rows if row.cpu_share is not None]
+        busy = f"{min(shares):.0%} to {max(shares):.0%}" if shares else "an unknown share"
+        overruns = max(row.overrun_share for row in rows)
+        said.append(
+            f"Service times x {scales}. Gateway, load and {rows[0].workers} workers took {busy} of the machine's cores;"
+            f" at most {overruns:.2%} of a row's jobs took longer than their drawn time."
+        )
+    if failed := sum(row.failed for row in rows):
+        said.append(f"{failed} requests got no answer, and are in no other figure.")
+    return said
 
 
 def terminal_table(rows: Sequence[Row]) -> Table:
     """The table for a terminal, a section for each kind of straggler and load."""
-    table = Table(*_COLUMNS, caption="milliseconds; the default policy is bold")
+    caption = "\n".join(["milliseconds; the default policy is bold", *remarks(rows)])
+    table = Table(*_COLUMNS, caption=caption, caption_justify="left")
     cell = None
     for row in rows:
         if (row.straggler, row.load) != cell:
@@ -75,7 +98,7 @@ def terminal_table(rows: Sequence[Row]) -> Table:
 def _cells(row: Row, bold: str = "") -> list[str]:
     mark = bold if row.default else ""
     return [
-        f"{mark}{row.policy}{mark}",
+        f"{mark}{row.policy}{mark}" + " †" * row.overloaded,
         *(f"{value * 1000:.1f}" for value in (row.mean, row.std, row.p50)),
         f"{mark}{row.p99 * 1000:.1f}{mark}",
         f"{row.p99_low * 1000:.1f}–{row.p99_high * 1000:.1f}",

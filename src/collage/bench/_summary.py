@@ -16,6 +16,8 @@ from collage.serving import ServingSettings
 
 _RESAMPLES = 300
 _LEVEL = 0.95
+# Workers so busy work their queue off too slowly for a turn: how long a query waits tells how long the turn was.
+_OVERLOADED = 0.95
 PERCENTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
 
 
@@ -24,6 +26,9 @@ class Row(BaseModel):
 
     `p99_low` and the like: 95% interval from resampling whole blocks (bootstrap), because queries of one block are not
     independent. Warm-up is in no figure but `cpu_share` and `overrun_share`.
+
+    `overloaded`: the policy asks for so much of the workers' time, load x (1 + extra work), that its queue grows, or
+    nearly, for as long as the load lasts. Its latencies are then those of a turn of this length, and of no other.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,6 +55,7 @@ class Row(BaseModel):
     extra_work: float
     a_o: float
     a_a: float
+    overloaded: bool
     scale: float
     blocks: int
     failed: int
@@ -99,6 +105,7 @@ def _row(settings: BenchSettings, turns: Sequence[TurnResult], grid: int | None,
     for name, quantile in PERCENTILES.items():
         bounds[name] = float(np.quantile(pooled, quantile))
         bounds[f"{name}_low"], bounds[f"{name}_high"] = interval(blocks, quantile)
+    extra_work = sum(r.extra_seconds for r in turns) / max(1e-9, sum(r.single_seconds for r in turns))
     return Row(
         kind="live",
         metric="query",
@@ -116,9 +123,10 @@ def _row(settings: BenchSettings, turns: Sequence[TurnResult], grid: int | None,
         mean=float(pooled.mean()),
         std=float(pooled.std()),
         degraded_share=sum(count for name, count in answers.items() if name.degraded) / answered,
-        extra_work=sum(r.extra_seconds for r in turns) / max(1e-9, sum(r.single_seconds for r in turns)),
+        extra_work=extra_work,
         a_o=sum(result.right for result in turns) / answered,
         a_a=sum(result.single_right for result in turns) / answered,
+        overloaded=turn.load * (1 + extra_work) >= _OVERLOADED,
         scale=settings.times.scale,
         blocks=len(turns),
         failed=sum(result.failed for result in turns),

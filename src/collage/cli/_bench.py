@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from collage.bench import BenchSettings, Journal
 
 
@@ -30,10 +33,10 @@ def _bench(
     """
     from rich.console import Console
 
-    from collage.bench import Journal, load_bench, report_bench, terminal_table
+    from collage.bench import Journal, experiment_id, load_bench, report_bench, terminal_table
 
     settings = load_bench(config)
-    journal = Journal(runs / f"{settings.name}.jsonl", settings.fingerprint)
+    journal = Journal(runs / f"{settings.name}.jsonl", experiment_id(settings))
     if fresh and not report:
         journal.path.unlink(missing_ok=True)
     journal.open()
@@ -71,8 +74,19 @@ def _run(settings: BenchSettings, journal: Journal) -> bool:
             bar.update(task, completed=step.done, description=f"{label} (again)" if step.beyond else label)
 
         try:
-            asyncio.run(run_bench(settings, journal, on_step))
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(run_bench(settings, journal, on_step))
         except KeyboardInterrupt:
             return False
         bar.update(task, completed=settings.seconds, description="done")
     return True
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The gateway's own event loop: its timers and sockets are part of what is measured."""
+    try:
+        import uvloop
+    except ImportError:  # not everywhere
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
