@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Run the tests: makes .venv-test if it is absent, installs Collage there with all extras, and runs pytest.
+# Options go to it: scripts/test.sh tests/codes -q
+# Tests that need Chromium or a dataset are skipped, with the reason, where those are absent.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/_environment.sh
+
+venv=${COLLAGE_VENV:-.venv-test}
+make_environment "$venv" "[bench,train,dev]"
+exec "$venv/bin/python" -m pytest "$@"
