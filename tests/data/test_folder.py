@@ -72,5 +72,5 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
-    with pytest.raises(InvalidImage, match="a/broken.png"):
+    with pytest.raises(InvalidImage, match=r"a/broken\.png"):
         load_pixels(open_dataset(str(tmp_path)), "train", GREY)

@@ -47,7 +47,9 @@ class AugmentSettings(_Section):
 
     flip: bool = True
     shift: int = Field(default=2, ge=0, le=16, description="pixels, each way")
-    erase: int = Field(default=8, ge=0, le=64, description="side of a square set to the mean pixel; 0: none")
+    erase: int = Field(
+        default=8, ge=0, le=64, description="side of a square set to the mean pixel, made odd: 8 is 7; 0: none"
+    )
 
 
 class DistillSettings(_Section):

@@ -1,0 +1,68 @@
+"""The nets: shapes, which tile an output belongs to, and what a call costs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
+
+from collage.nets import (  # noqa: E402
+    CollageNet,
+    CollageNetSettings,
+    ResidualNet,
+    ResidualNetSettings,
+    build_net,
+    count_macs,
+    count_params,
+)
+
+pytestmark = pytest.mark.train
+
+
+@pytest.mark.parametrize("grid", [2, 3, 5])
+@pytest.mark.parametrize("block", ["inverted", "basic"])
+def test_a_collage_net_answers_for_every_tile(grid: int, block: Literal["inverted", "basic"]) -> None:
+    settings = CollageNetSettings(stem=4, width=8, blocks=1, block=block, features=8)
+    net = build_net(settings, channels=3, classes=10, grid=grid)
+    assert net(torch.zeros(2, 3, grid * 12, grid * 12)).shape == (2, grid * grid, 11)
+
+
+@pytest.mark.parametrize(("stride", "side"), [(1, 28), (2, 32)])
+def test_a_residual_net_answers_once(stride: int, side: int) -> None:
+    net = build_net(ResidualNetSettings(stem=4, stem_stride=stride, widths=(8,), blocks=(2,)),
+                    channels=1, classes=10, grid=None)  # fmt: skip
+    assert net(torch.zeros(3, 1, side, side)).shape == (3, 10)
+
+
+def test_family_and_grid_must_fit() -> None:
+    with pytest.raises(ValueError, match="leave out the grid"):
+        build_net(ResidualNetSettings(), channels=1, classes=10, grid=2)
+    with pytest.raises(ValueError, match="needs a grid"):
+        build_net(CollageNetSettings(), channels=1, classes=10, grid=None)
+
+
+@pytest.mark.parametrize("tile", range(16))
+def test_outputs_come_row_by_row(tile: int) -> None:
+    torch.manual_seed(0)
+    net = CollageNet(CollageNetSettings(stem=4, width=8, blocks=0, features=8), channels=1, outputs=3, grid=4).eval()
+    canvas = torch.zeros(1, 1, 64, 64)
+    row, column = divmod(tile, 4)
+    canvas[..., row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = torch.randn(16, 16)
+    with torch.no_grad():
+        change = (net(canvas) - net(torch.zeros_like(canvas)))[0].abs().sum(1)  # (16,)
+    assert int(change.argmax()) == tile
+    far = [other for other in range(16) if max(abs(other // 4 - row), abs(other % 4 - column)) > 1]
+    assert (change[far] == 0).all()  # convolutions reach over a border, not over a whole tile
+
+
+def test_costs_are_counted() -> None:
+    settings = ResidualNetSettings(stem=4, widths=(8,), blocks=(1,))
+    net = ResidualNet(settings, channels=1, classes=10)
+    # stem 8x8, first 4x4 with stride 2, second, shortcut, head
+    macs = 64 * 9 * 4 + 16 * 9 * 4 * 8 + 16 * 9 * 8 * 8 + 16 * 4 * 8 + 8 * 10
+    assert count_macs(net, (1, 1, 8, 8)) == macs
+    assert net.training
+    weights = 9 * 4 + 9 * 4 * 8 + 9 * 8 * 8 + 4 * 8 + 8 * 10 + 10
+    assert count_params(net) == weights + 2 * (4 + 8 + 8 + 8)  # and the norms'

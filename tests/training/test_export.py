@@ -1,0 +1,110 @@
+"""The exported file answers as the net does, is the same file each time, and says where it comes from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
+
+from collage.exceptions import ModelError  # noqa: E402
+from collage.training import export_model, load_net, run_training  # noqa: E402
+from collage.zoo import check_bound, load_model, open_session  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+TOLERANCE = 1e-4  # of logits, absolute: float32 sums in another order
+
+
+@pytest.mark.parametrize("role", ["single", "collage"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_onnx_answers_as_torch(tiny: Any, role: str, batch: int) -> None:
+    model, run = getattr(tiny, role), getattr(tiny, f"{role}_run")
+    _, net, classes = load_net(run)
+    side = 32 if role == "collage" else 16
+    inputs = torch.randn(batch, 1, side, side, generator=torch.Generator().manual_seed(0))
+    session = open_session(model.path)
+    (logits,) = session.run(["logits"], {session.get_inputs()[0].name: inputs.numpy()})
+    with torch.no_grad():
+        expected = net(inputs).numpy()
+    assert classes == ["across", "down", "middle"]
+    assert expected.shape == ((batch, 4, 4) if role == "collage" else (batch, 3))
+    assert np.abs(logits - expected).max() < TOLERANCE
+
+
+def test_the_cards_say_what_the_files_are(tiny: Any) -> None:
+    single, collage = tiny.single.card, tiny.collage.card
+    check_bound(tiny.single, tiny.collage)
+    assert (single.role, single.grid, single.unknown, single.single_sha256) == ("single", None, False, None)
+    assert (collage.role, collage.grid, collage.unknown, collage.capacity) == ("collage", 2, True, 4)
+    assert single.dataset == collage.dataset == "patterns"  # the folder's name, not its path
+    assert single.cost is not None
+    assert collage.cost is not None
+    assert collage.cost.macs_ratio == pytest.approx(collage.cost.macs / single.cost.macs, abs=1e-4)
+
+
+def test_the_same_training_gives_the_same_file(tiny: Any, tmp_path: Path) -> None:
+    again = export_model(tiny.single_run, tmp_path / "again")
+    assert again.path.read_bytes() == tiny.single.path.read_bytes()  # or backups would lose their single
+    model = onnx.load(again.path)
+    texts = [model.doc_string, model.graph.doc_string, *(node.doc_string for node in model.graph.node)]
+    texts += [entry.value for node in model.graph.node for entry in node.metadata_props]
+    assert not any(texts)
+    assert str(Path.cwd()).encode() not in again.path.read_bytes()
+    assert b"site-packages" not in again.path.read_bytes()
+
+
+def test_a_backup_is_only_bound_to_its_teacher(tiny: Any, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="name the single that taught it"):
+        export_model(tiny.collage_run, tmp_path)
+    other = replace(tiny.single, card=tiny.single.card.model_copy(update={"name": "other", "sha256": "0" * 64}))
+    with pytest.raises(ModelError, match="taught by another single than this other"):
+        export_model(tiny.collage_run, tmp_path, single=other)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_a_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no checkpoint\.pt in it"):
+        export_model(tmp_path, tmp_path / "out")
+
+
+def test_a_cheap_single_learns_from_its_single(tiny: Any, make_settings: Callable[..., Any], tmp_path: Path) -> None:
+    settings = make_settings("cheap", train={"epochs": 2})
+    (*_, last) = run_training(settings, tmp_path / "run", single=tiny.single)
+    assert last.epoch == 2
+    cheap = export_model(tmp_path / "run", tmp_path / "models", single=tiny.single)
+    check_bound(tiny.single, load_model(cheap.path))
+    assert cheap.card.cost is not None
+    assert (cheap.card.cost.macs_ratio or 1) < 0.5
+
+
+@pytest.mark.parametrize("change", [{"classes": ["x", "y", "z"]}, {"preprocessing": None}])
+def test_a_single_that_does_not_fit_teaches_nothing(
+    tiny: Any, make_settings: Callable[..., Any], tmp_path: Path, change: dict[str, Any]
+) -> None:
+    if "preprocessing" in change:
+        change = {"preprocessing": tiny.single.card.preprocessing.model_copy(update={"mean": (0.1,)})}
+    stranger = replace(tiny.single, card=tiny.single.card.model_copy(update=change))
+    with pytest.raises(ModelError, match=r"other classes|must be that of tiny-single"):
+        next(run_training(make_settings("collage"), tmp_path, single=stranger))
+    with pytest.raises(ModelError, match="learns from a single: name one"):
+        next(run_training(make_settings("collage"), tmp_path))
+
+
+def test_an_older_training_of_other_settings_is_not_overwritten(
+    tiny: Any, make_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    from collage.exceptions import SettingsError
+
+    folder = shutil.copytree(tiny.single_run, tmp_path / "run")
+    with pytest.raises(SettingsError, match="other settings"):
+        next(run_training(make_settings("single", train={"seed": 1}), folder))
+    assert json.loads((folder / "settings.json").read_text())["train"]["seed"] == 0

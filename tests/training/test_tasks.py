@@ -1,0 +1,128 @@
+"""What a net is shown: views, collages with blank tiles, and what the single says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
+
+from collage.codes import CollageCode  # noqa: E402
+from collage.data import PixelSet, load_pixels, open_dataset  # noqa: E402
+from collage.imaging import Preprocessing, normalise  # noqa: E402
+from collage.training import CollageTask, ask_single, assemble, draw_filled  # noqa: E402
+from collage.training._settings import AugmentSettings, DistillSettings  # noqa: E402
+from collage.training._single import to_planes  # noqa: E402
+from collage.training._views import Views, apply_views, draw_views, erase_squares, normalise_batch  # noqa: E402
+from collage.zoo import open_session  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+PREPROCESSING = Preprocessing(size=12, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def colours(count: int) -> PixelSet:
+    pixels = np.random.default_rng(0).integers(256, size=(count, 12, 12, 3), dtype=np.uint8)
+    return PixelSet(pixels, np.arange(count) % 3, ["a", "b", "c"])
+
+
+def test_training_sees_what_serving_sees() -> None:
+    images = colours(4)
+    planes = normalise_batch(to_planes(images), PREPROCESSING).numpy()
+    tiles = [normalise(pixels, PREPROCESSING) for pixels in images.pixels]
+    np.testing.assert_allclose(planes, np.stack(tiles), atol=1e-6)
+    canvas = CollageCode(2, PREPROCESSING, 3, unknown=True).encode(tiles)
+    assert (assemble(torch.from_numpy(np.stack(tiles)), 2).numpy() == canvas).all()
+
+
+def test_views_flip_and_shift_with_repeated_edges() -> None:
+    images, augment = colours(3), AugmentSettings(shift=2)
+    views = Views(torch.tensor([False, True, False]), torch.tensor([2, 2, 0]), torch.tensor([2, 2, 3]))
+    same, flipped, shifted = apply_views(to_planes(images), views, augment, PREPROCESSING)
+    plain = normalise_batch(to_planes(images), PREPROCESSING)
+    assert torch.equal(same, plain[0])
+    assert torch.equal(flipped, plain[1].flip(-1))
+    assert torch.equal(shifted[:, 2:, :-1], plain[2][:, :-2, 1:])  # two down, one left
+    assert torch.equal(shifted[:, 0, :-1], plain[2][:, 0, 1:])
+
+
+def test_views_reach_everywhere_and_only_as_far_as_asked() -> None:
+    views = draw_views(500, AugmentSettings(shift=1), seeded())
+    assert set(views.dy.tolist()) == set(views.dx.tolist()) == {0, 1, 2}
+    assert 0.4 < views.flip.float().mean() < 0.6
+    assert not draw_views(500, AugmentSettings(flip=False), seeded()).flip.any()
+
+
+def test_an_erased_square_is_the_mean_pixel() -> None:
+    images = erase_squares(torch.ones(200, 3, 12, 12), 4, seeded())
+    erased = (images == 0).flatten(1).sum(1) // 3
+    assert set(erased.tolist()) == {4, 6, 9}  # 3 x 3 with a middle; less where it hangs over the border
+    assert (images[:, 0] == images[:, 2]).all()
+    assert (erase_squares(torch.ones(9, 1, 12, 12), 0, seeded()) == 1).all()
+
+
+@pytest.mark.parametrize("tiles", [4, 9, 25])
+def test_blank_tiles_are_drawn_as_groups_leave_them(tiles: int) -> None:
+    filled = draw_filled(4000, tiles, 0.3, seeded())
+    counts = filled.sum(1)
+    partial = filled[counts < tiles]
+    assert counts.min() >= 1
+    assert 0.26 < len(partial) / 4000 < 0.34
+    front = (partial.float().diff(dim=1) <= 0).all(1)  # filled from the first tile on
+    assert front.float().mean() > 0.45
+    assert set(counts.tolist()) == set(range(1, tiles + 1))
+    assert (partial[~front].float().mean(0) < 0.8).all()  # no position is always full
+    assert draw_filled(100, tiles, 0.0, seeded()).all()
+
+
+def test_a_blank_tile_teaches_unknown_and_a_filled_one_the_singles_answer(
+    tiny: Any, make_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = make_settings("collage", distill={"weight": 1.0, "blank": 0.9})
+    images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=40)
+    teacher = ask_single(
+        tiny.single, to_planes(images), settings.augment, settings.distill, cache=tmp_path / "answers.pt", seed=0
+    )
+    task = CollageTask(images, images, settings, teacher)
+    canvas, loss = task.batch(seeded())
+    outputs = torch.zeros(4, 4, 4, requires_grad=True)  # (B, tiles, classes + unknown)
+    loss(outputs).backward()  # type: ignore[no-untyped-call]
+    assert outputs.grad is not None
+    tiles = canvas.view(4, 1, 2, 16, 2, 16).permute(0, 2, 4, 1, 3, 5).reshape(4, 4, -1)
+    blank = (tiles == 0).all(-1)
+    assert blank.any()
+    assert not blank.all(1).any()
+    push = -outputs.grad  # where the loss wants the outputs to go
+    assert (push[blank][:, 3] > 0).all()
+    assert (push[blank][:, :3] < 0).all()
+    assert (push[~blank][:, 3] < 0).all()
+
+
+def test_the_single_is_asked_once(tiny: Any, make_settings: Callable[..., Any], tmp_path: Path) -> None:
+    settings = make_settings("collage")
+    images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=20)
+    planes, cache = to_planes(images), tmp_path / "answers.pt"
+    augment, distill = settings.augment, DistillSettings(views=3)
+    heard: list[float] = []
+    first = ask_single(tiny.single, planes, augment, distill, cache=cache, seed=5, progress=heard.append)
+    assert heard[-1] == 1.0
+    gone = replace(tiny.single, path=tmp_path / "gone.onnx")
+    again = ask_single(gone, planes, augment, distill, cache=cache, seed=5)
+    index = torch.arange(20)
+    (views, soft), (same_views, same_soft) = first.draw(index, seeded()), again.draw(index, seeded())
+    assert all(torch.equal(*pair) for pair in zip(views, same_views, strict=True))
+    assert torch.equal(soft, same_soft)
+    # What is remembered is what the single says of exactly this view; kept as float16.
+    (logits,) = open_session(tiny.single.path).run(
+        None, {"images": apply_views(planes, views, augment, settings.preprocessing).numpy()}
+    )
+    np.testing.assert_allclose(soft.numpy(), logits, rtol=2e-3, atol=2e-3)
