@@ -64,6 +64,8 @@ def test_the_last_collage_is_the_picture_that_was_classified(start_gateway: Call
         collage = fresh
     _, content, headers = gateway.ask("GET", "/v1/collage.png")
     assert headers["content-type"] == "image/png"
+    for version in (collage["version"], "", "x", "9" * 30):
+        assert gateway.ask("GET", f"/v1/collage.png?version={version}")[1] == content
     pixels = np.asarray(Image.open(io.BytesIO(content)))
     assert pixels.shape == (16, 16)
     brightness = {"black": 13, "dark": 77, "light": 179, "white": 242}

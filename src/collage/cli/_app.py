@@ -30,10 +30,11 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 def main() -> None:
     """Run the command line. Errors raised on purpose are one line on stderr and exit status 2."""
-    # Every other module of this folder is a command with `register(app)`; heavy imports wait until it runs.
-    for module in sorted(pkgutil.iter_modules(collage.cli.__path__)):
-        if module.name != "_app":
-            importlib.import_module(f"collage.cli.{module.name}").register(app)
+    # A module of this folder that has `register(app)` is a command; heavy imports wait until it runs.
+    for found in sorted(pkgutil.iter_modules(collage.cli.__path__)):
+        module = importlib.import_module(f"collage.cli.{found.name}")
+        if hasattr(module, "register"):
+            module.register(app)
     try:
         app()
     except CollageError as error:

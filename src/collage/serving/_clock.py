@@ -1,6 +1,6 @@
 """The clock of the gateway.
 
-uvloop's own counts whole milliseconds and stands still within a turn of the loop: too coarse for models that take one.
+uvloop's own counts whole milliseconds: too coarse for models that take one.
 """
 
 from __future__ import annotations

@@ -88,7 +88,8 @@ class Status:
         engine = self._plane.engine
         if not isinstance(engine, LocalEngine):
             raise InvalidInput("only local workers can be made to straggle", field="worker")
-        up = [seen.worker for seen in self._plane.view().workers if seen.state in _UP]
+        there = {seen.worker for seen in self._plane.view().workers}
+        up = [name for name in engine.workers if name in there]
         if worker is None and up:
             worker = up[0]
         if worker not in up:
