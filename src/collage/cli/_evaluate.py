@@ -66,7 +66,8 @@ def _table(summary: dict[str, Any]) -> Any:
     for name in models:
         table.add_column(name, justify="right", overflow="fold")
     for heading in columns[0]:
-        table.add_row(heading, *(column[heading] for column in columns))
+        if any(cells := [column[heading] for column in columns]):
+            table.add_row(heading, *cells)
     return table
 
 

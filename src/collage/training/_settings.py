@@ -47,9 +47,7 @@ class AugmentSettings(_Section):
 
     flip: bool = True
     shift: int = Field(default=2, ge=0, le=16, description="pixels, each way")
-    erase: int = Field(
-        default=8, ge=0, le=64, description="side of a square of mean pixels, made odd: 8 is 7; 0: none"
-    )
+    erase: int = Field(default=8, ge=0, le=64, description="side of a square of mean pixels, made odd: 8 is 7; 0: none")
 
 
 class DistillSettings(_Section):
