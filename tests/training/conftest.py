@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
-
-from collage.training import TrainingSettings, export_model, run_training  # noqa: E402
-from collage.zoo import LoadedModel  # noqa: E402
+if TYPE_CHECKING:  # without torch, the tests are skipped by their own files
+    from collage.training import TrainingSettings
+    from collage.zoo import LoadedModel
 
 NETS: dict[str, dict[str, Any]] = {
     "single": {"family": "residual", "stem": 8, "widths": [16], "blocks": [1]},
     "cheap": {"family": "residual", "stem": 4, "widths": [4], "blocks": [1]},
     "collage": {"family": "collage", "stem": 8, "width": 16, "blocks": 1, "features": 32},
 }
-MakeSettings = Callable[..., TrainingSettings]
+MakeSettings = Callable[..., "TrainingSettings"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Tiny:
 @pytest.fixture(scope="session")
 def make_settings(patterns: Path) -> MakeSettings:
     """Settings of a tiny training on the patterns. Keywords change a section: make("single", train={"epochs": 9})."""
+    from collage.training import TrainingSettings
 
     def make(role: str, **changes: dict[str, Any]) -> TrainingSettings:
         sections: dict[str, dict[str, Any]] = {
@@ -59,12 +59,18 @@ def make_settings(patterns: Path) -> MakeSettings:
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """The same sums on every machine, and no quarrel about cores."""
+    import torch
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def tiny(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """Trained on 120 images; 24 validate."""
+    import torch
+
+    from collage.training import export_model, run_training
+
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tiny")
     for _ in run_training(make_settings("single"), folder / "single"):

@@ -20,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_EXTRAS = {"matplotlib": "bench", "onnx": "train", "onnxscript": "train", "torch": "train"}  # what each comes with
+
 
 @app.callback(invoke_without_command=True)
 def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
@@ -37,6 +39,13 @@ def main() -> None:
             module.register(app)
     try:
         app()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(package)
+        if extra is None:
+            raise
+        typer.echo(f"collage: {package} is not installed: pip install 'collage-inference[{extra}]'", err=True)
+        sys.exit(2)
     except CollageError as error:
         typer.echo(f"collage: {error}", err=True)
         sys.exit(2)
