@@ -71,7 +71,7 @@ def with_workers(models: dict[str, str], scenario: Callable[[LocalEngine], Corou
 def test_a_turn_hears_of_workers_in_its_own_roles_and_its_jobs_take_their_draws(models: dict[str, str]) -> None:
     async def scenario(local: LocalEngine) -> None:
         for roles in ({"w0": BOTH, "w1": BOTH}, {"w0": frozenset({Role.SINGLE}), "w1": frozenset({Role.COLLAGE})}):
-            turn, listener = TurnEngine(local, roles, padding(0.05), tolerance=100.0), Listener()
+            turn, listener = TurnEngine(local, roles, padding(0.05), slack=100.0), Listener()
             await turn.start(listener)
             assert {await listener.heard.get() for _ in roles} == {("up", name, own) for name, own in roles.items()}
             turn.submit(1, "w0", Role.SINGLE, grey(7))
@@ -88,7 +88,7 @@ def test_a_turn_hears_of_workers_in_its_own_roles_and_its_jobs_take_their_draws(
 def test_a_turn_ends_when_nothing_of_it_runs(models: dict[str, str]) -> None:
     async def scenario(local: LocalEngine) -> None:
         roles = {"w0": BOTH, "w1": BOTH}
-        turn, listener = TurnEngine(local, roles, padding(0.05), tolerance=0.0), Listener()
+        turn, listener = TurnEngine(local, roles, padding(0.05), slack=0.0), Listener()
         await turn.start(listener)
         turn.submit(1, "w0", Role.SINGLE, grey(1))
         turn.submit(2, "w1", Role.SINGLE, grey(2))
@@ -97,7 +97,7 @@ def test_a_turn_ends_when_nothing_of_it_runs(models: dict[str, str]) -> None:
         assert turn.overruns == 2  # no job takes exactly its draw
 
         following = Listener()
-        await TurnEngine(local, roles, padding(0.01), tolerance=0.0).start(following)
+        await TurnEngine(local, roles, padding(0.01), slack=0.0).start(following)
         assert {following.heard.get_nowait()[:2] for _ in roles} == {("up", "w0"), ("up", "w1")}
 
     with_workers(models, scenario)
@@ -106,7 +106,7 @@ def test_a_turn_ends_when_nothing_of_it_runs(models: dict[str, str]) -> None:
 def test_a_worker_that_dies_ends_its_job_and_comes_back(models: dict[str, str]) -> None:
     async def scenario(local: LocalEngine) -> None:
         roles = {"w0": BOTH, "w1": BOTH}
-        turn, listener = TurnEngine(local, roles, padding(3600.0), tolerance=0.0), Listener()
+        turn, listener = TurnEngine(local, roles, padding(3600.0), slack=0.0), Listener()
         await turn.start(listener)
         for _ in roles:
             await listener.heard.get()

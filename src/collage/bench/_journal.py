@@ -26,7 +26,9 @@ class TurnResult(BaseModel):
     extra_seconds: float = Field(description="worker-seconds of everything else")
     backups_sent: int
     jobs: int = Field(description="jobs that ended, warm-up included")
-    overruns: int = Field(description="of these, those that took longer than their draw")
+    overruns: int = Field(
+        description="of these, those that took longer than their draw by more than the limits' tolerance"
+    )
     lateness_p99: float = Field(description="seconds from intended to real sending")
     lateness_max: float
     cpu_share: float | None = Field(description="of the cores, by gateway, load and workers; None: not known here")

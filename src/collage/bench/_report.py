@@ -74,7 +74,7 @@ def remarks(rows: Sequence[Row]) -> list[str]:
         overruns = max(row.overrun_share for row in rows)
         said.append(
             f"Service times x {scales}. Gateway, load and {rows[0].workers} workers took {busy} of the machine's cores;"
-            f" at most {overruns:.2%} of a row's jobs took longer than their drawn time."
+            f" at most {overruns:.2%} of a row's jobs were held up by the machine."
         )
     if failed := sum(row.failed for row in rows):
         said.append(f"{failed} requests got no answer, and are in no other figure.")

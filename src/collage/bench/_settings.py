@@ -56,8 +56,8 @@ class Limits(_Part):
     """Beyond these, the machine's own compute is the straggler, and the figures are not worth having."""
 
     cpu_share: float = Field(default=0.6, gt=0, le=1, description="of the cores, by this process and all workers")
-    overruns: float = Field(default=0.01, ge=0, le=1, description="share of jobs that took longer than their draw")
-    tolerance: float = Field(default=0.05, ge=0, description="an overrun is longer than its draw by this fraction")
+    overruns: float = Field(default=0.02, ge=0, le=1, description="share of jobs that took longer than their draw")
+    tolerance: float = Field(default=0.1, ge=0, description="by more than this part of a single's mean time")
     repeats: int = Field(default=3, ge=0, le=20, description="a block beyond the limits is run again so many times")
 
 

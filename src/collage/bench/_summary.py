@@ -25,7 +25,8 @@ class Row(BaseModel):
     """One policy under one load and kind of straggler. Seconds and fractions; queries of a row are pooled over blocks.
 
     `p99_low` and the like: 95% interval from resampling whole blocks (bootstrap), because queries of one block are not
-    independent. Warm-up is in no figure but `cpu_share` and `overrun_share`.
+    independent. Warm-up is in no figure but `cpu_share` and `overrun_share`: of jobs that the machine held up, as
+    `Limits` says.
 
     `overloaded`: the policy asks for so much of the workers' time, load x (1 + extra work), that its queue grows, or
     nearly, for as long as the load lasts. Its latencies are then those of a turn of this length, and of no other.

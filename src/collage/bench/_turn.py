@@ -42,7 +42,7 @@ async def take_turn(
     times = settings.service_times(turn.straggler)
     padding = Padding(times, stage.costs, stage.local.workers, generator(settings, turn, "times"))
     roles = worker_roles(settings.policy(turn.policy), list(stage.local.workers))
-    engine = TurnEngine(stage.local, roles, padding, settings.limits.tolerance)
+    engine = TurnEngine(stage.local, roles, padding, settings.limits.tolerance * times.mean)
     plane = open_plane(turn.policy, settings, stage, engine)
     answers: list[Classified | None] = [None] * len(sent.arrivals)
     before = Work(0.0, 0.0, 0)
@@ -106,5 +106,5 @@ def beyond_limits(result: TurnResult, limits: Limits) -> str:
         return f"{result.cpu_share:.0%} of the cores were busy (limits.cpu_share: {limits.cpu_share:.0%})"
     overruns = result.overruns / max(1, result.jobs)
     if overruns > limits.overruns:
-        return f"{overruns:.1%} of the jobs took longer than their draw (limits.overruns: {limits.overruns:.1%})"
+        return f"{overruns:.1%} of the jobs were held up by the machine (limits.overruns: {limits.overruns:.1%})"
     return ""

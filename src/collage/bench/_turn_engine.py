@@ -17,19 +17,22 @@ from collage.engines._base import FloatArray
 
 
 class TurnEngine:
-    """An `Engine` over running workers, and what they report to."""
+    """An `Engine` over running workers, and what they report to.
+
+    slack: seconds by which a job may be longer than its draw before it counts as an overrun.
+    """
 
     cancel_effect = LocalEngine.cancel_effect
 
     def __init__(
-        self, local: LocalEngine, roles: Mapping[WorkerId, frozenset[Role]], padding: Padding, tolerance: float
+        self, local: LocalEngine, roles: Mapping[WorkerId, frozenset[Role]], padding: Padding, slack: float
     ) -> None:
         self.jobs = 0
         self.overruns = 0
         self._local = local
         self._roles = roles
         self._padding = padding
-        self._tolerance = tolerance
+        self._slack = slack
         self._listener: EngineListener | None = None
         self._running: dict[JobId, tuple[WorkerId, float]] = {}  # with the time drawn for it
         self._idle = asyncio.Event()
@@ -76,10 +79,10 @@ class TurnEngine:
             self._listener.worker_down(worker, why)
 
     def job_completed(self, job: JobId, output: FloatArray, seconds: float) -> None:
-        """A job ended; it overran where even without padding it would have been longer than its draw."""
+        """A job ended; it overran where the machine and not the draw decided how long it took."""
         drawn = self._end(job)
         self.jobs += 1
-        self.overruns += seconds > drawn * (1 + self._tolerance)
+        self.overruns += seconds > drawn + self._slack
         if self._listener is not None:
             self._listener.job_completed(job, output, seconds)
 

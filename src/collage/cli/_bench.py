@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from collage.bench import BenchSettings, Journal
 
+_TABLE_WIDTH = 130
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -41,6 +43,7 @@ def _bench(
         journal.path.unlink(missing_ok=True)
     journal.open()
     console = Console()
+    console = Console(width=max(console.width, _TABLE_WIDTH))  # lines that wrap are better than figures cut off
     if not report and not _run(settings, journal):
         console.print(f"stopped with {len(journal.done)} turns done; the same command goes on from there")
         raise typer.Exit(130)

@@ -1,0 +1,183 @@
+"""`collage bench` and `collage profile` as a user runs them: a process, a terminal, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collage.bench import BenchSettings
+from collage.simulation import load_profile
+
+MakeBench = Callable[..., BenchSettings]
+
+COMMAND = [sys.executable, "-c", "from collage.cli import main; main()"]
+
+
+def toml(settings: BenchSettings) -> str:
+    """The experiment's file. JSON values are TOML's, but for tables."""
+    tables, values = [], []
+    for key, value in settings.model_dump(mode="json", exclude_defaults=True).items():
+        if isinstance(value, dict):
+            inner = ", ".join(f"{name} = {_inline(each)}" for name, each in value.items())
+            tables.append(f"{key} = {{ {inner} }}")
+        else:
+            values.append(f"{key} = {json.dumps(value)}")
+    return "\n".join([*values, *tables]) + "\n"
+
+
+def _inline(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_inline(each)}" for name, each in value.items()) + " }"
+    return json.dumps(value)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def bench(config: Path, *more: object) -> list[object]:
+    return ["bench", "--config", config, "--out", config.parent / "out", "--runs", config.parent / "runs", *more]
+
+
+@pytest.fixture
+def config(make_bench: MakeBench, tmp_path: Path) -> Path:
+    """The file of an experiment of two turns."""
+    settings = make_bench(blocks=1, requests=60, warmup=0)
+    path = tmp_path / "small.toml"
+    path.write_text(toml(settings))
+    return path
+
+
+def test_a_bench_from_its_file_to_its_table(config: Path) -> None:
+    done = run(*bench(config))
+
+    assert done.returncode == 0, done.stderr
+    for word in ("none", "collage", "p99.9", "extra work", "A_o", "Service times x 0.1", "of the machine's cores"):
+        assert word in done.stdout
+    out = config.parent / "out"
+    rows = json.loads((out / "small.json").read_text())
+    assert [row["policy"] for row in rows] == ["none", "collage"]
+    for name in ("table.csv", "table.md", "latency.png", "conditions.json"):
+        assert (out / "small" / name).stat().st_size
+    conditions = json.loads((out / "small" / "conditions.json").read_text())
+    assert conditions["experiment"]["times"]["scale"] == 0.1
+    assert conditions["measured"]["turns"] == 2
+    assert str(config.parent) not in conditions["command"]
+
+    again = run(*bench(config))  # nothing is left to run
+    assert again.returncode == 0, again.stderr
+    assert json.loads((out / "small.json").read_text()) == rows
+
+
+def test_ctrl_c_keeps_finished_turns_and_the_same_command_goes_on(make_bench: MakeBench, tmp_path: Path) -> None:
+    settings = make_bench(policies=["none"], blocks=40, requests=20, warmup=0)
+    config = tmp_path / "small.toml"
+    config.write_text(toml(settings))
+    journal = tmp_path / "runs" / "small.jsonl"
+
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, bench(config))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and (not journal.is_file() or len(journal.read_text().splitlines()) < 3):
+        pass  # two turns and the header; the test's own timeout is the limit
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "goes on from there" in said
+    assert "Traceback" not in errors
+    kept = journal.read_text()
+    assert 3 <= len(kept.splitlines()) < 41
+
+    report = run(*bench(config, "--report"))
+    assert report.returncode == 0, report.stderr
+    assert json.loads((tmp_path / "out" / "small.json").read_text())[0]["blocks"] == len(kept.splitlines()) - 1
+
+    assert run(*bench(config)).returncode == 0
+    finished = journal.read_text()
+    assert finished.startswith(kept)
+    assert len(finished.splitlines()) == 41
+
+
+def test_turns_of_another_experiment_are_not_mixed_in(config: Path) -> None:
+    assert run(*bench(config)).returncode == 0
+    config.write_text(config.read_text().replace("warmup = 0", "warmup = 1"))
+
+    refused = run(*bench(config))
+    assert refused.returncode == 2
+    assert "other settings" in refused.stderr
+    assert run(*bench(config, "--fresh")).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "name"),
+        ('name = "x"\npolicies = ["nope"]\nloads = [0.5]\n', "nope: no such preset"),
+        ('name = "x"\npolicies = ["none"]\nloads = [0.5]\nmodels = { single = "nope" }\n', "nope"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(tmp_path: Path, content: str, said: str) -> None:
+    config = tmp_path / "x.toml"
+    config.write_text(content)
+
+    refused = run(*bench(config))
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_no_worker_outlives_a_killed_bench(make_bench: MakeBench, tmp_path: Path) -> None:
+    config = tmp_path / "small.toml"
+    config.write_text(toml(make_bench(policies=["none"], blocks=40, requests=20, warmup=0)))
+    journal = tmp_path / "runs" / "small.jsonl"
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, bench(config))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and (not journal.is_file() or len(journal.read_text().splitlines()) < 2):
+        pass
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    workers = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    assert len(workers) == 3
+    process.kill()
+    process.wait()
+    for pid in workers:
+        while _alive(pid):
+            pass
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"  # dead, and not yet collected by whoever inherited it
+
+
+def test_profiles_are_listed_and_fitted(tmp_path: Path) -> None:
+    listed = run("profile", "list")
+    assert listed.returncode == 0
+    assert "resnet34-cpu" in listed.stdout
+
+    shipped = load_profile("resnet34-cpu")
+    trace = tmp_path / "trace.npy"
+    np.save(trace, shipped.draw(np.random.default_rng(0), 5000))
+    fitted = run("profile", "fit", trace, "--out", tmp_path / "own.json", "--source", "a test")
+    assert fitted.returncode == 0, fitted.stderr
+    own = load_profile(str(tmp_path / "own.json"))
+    assert (own.name, own.source, own.jobs) == ("own", "a test", 5000)
+    assert own.mean == pytest.approx(shipped.mean, rel=0.03)
+    assert (tmp_path / "own.png").read_bytes().startswith(b"\x89PNG")
+
+    trace.write_text("no times")
+    refused = run("profile", "fit", trace, "--out", tmp_path / "own.json")
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
