@@ -75,9 +75,11 @@ def test_a_run_killed_in_its_first_line_begins_again(tmp_path: Path) -> None:
 def test_turns_of_other_settings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     opened(path, "a")
+    opened(path, "b").add(result())  # there was nothing in it yet
 
     with pytest.raises(SettingsError, match="other settings"):
-        opened(path, "b")
+        opened(path, "a")
+    assert list(opened(path, "b").done.values()) == [result()]
 
 
 @pytest.mark.parametrize("content", ["[]\n", "nonsense\n", '{"experiment": "a"}\n{"turn": 1}\n'])

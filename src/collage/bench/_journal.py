@@ -52,15 +52,16 @@ class Journal:
         """Read what is there; begin the file where nothing is. Raises SettingsError for another experiment's file."""
         lines = list(self._lines())
         if not lines:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(_Header(experiment=self._fingerprint).model_dump_json() + "\n", "utf-8")
+            self._begin()
             return
         try:
             header = _Header.model_validate_json(lines[0])
             results = [TurnResult.model_validate_json(line) for line in lines[1:]]
         except ValidationError:
             raise SettingsError(f"{self.path}: is no journal of a bench; delete it, or give --fresh") from None
-        if header.experiment != self._fingerprint:
+        if header.experiment != self._fingerprint and not results:
+            self._begin()
+        elif header.experiment != self._fingerprint:
             raise SettingsError(f"{self.path}: holds turns of other settings; delete it, or give --fresh")
         self.done = {result.turn: result for result in results}
 
@@ -69,6 +70,10 @@ class Journal:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(result.model_dump_json() + "\n")
         self.done[result.turn] = result
+
+    def _begin(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(_Header(experiment=self._fingerprint).model_dump_json() + "\n", "utf-8")
 
     def _lines(self) -> Iterator[str]:
         """Whole lines; what a kill left of the last one is cut off the file."""

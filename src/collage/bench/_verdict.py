@@ -35,13 +35,16 @@ def _verdict(ours: Row, rows: Sequence[Row]) -> str:
     rivals = [row for row in rows if (row.straggler, row.load) == (ours.straggler, ours.load) and row is not ours]
     faster = sorted((row for row in rivals if row.p99 < ours.p99), key=lambda row: row.p99)
     beaten_fairly = [row for row in fair_rivals(ours, rows) if row.p99 < ours.p99]
-    own = f"`{ours.policy}` p99 {ours.p99 * 1000:.1f} ms at {ours.extra_work:.0%} extra work"
+    own = f"`{ours.policy}` p99 {ours.p99 * 1000:.1f} ms at {ours.extra_work:.0%} extra work, A_o {ours.a_o:.1%}"
     if not faster:
-        return f"{cell}: {own}: the lowest p99 of all."
-    best = ", ".join(
-        f"`{row.policy}` ({row.p99 * 1000:.1f} ms at {row.extra_work:.0%}, A_o {row.a_o:.1%})" for row in faster
-    )
+        following = min(rivals, key=lambda row: row.p99, default=None)
+        return f"{cell}: {own}: the lowest p99 of all" + (f"; next {_brief(following)}." if following else ".")
+    best = ", ".join(map(_brief, faster))
     if beaten_fairly:
         names = ", ".join(f"`{row.policy}`" for row in beaten_fairly)
         return f"{cell}: {own} does not lead: {names} is better at no more extra work and no lower A_o. Faster: {best}."
     return f"{cell}: {own}: leads among policies of no more extra work and no lower A_o. Faster, but dearer: {best}."
+
+
+def _brief(row: Row) -> str:
+    return f"`{row.policy}` ({row.p99 * 1000:.1f} ms at {row.extra_work:.0%}, A_o {row.a_o:.1%})"
