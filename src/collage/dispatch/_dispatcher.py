@@ -166,10 +166,7 @@ class Dispatcher:
         found = self._ledger.end(job, now)
         if found is not None:
             ended, _ = found
-            if ended.source.role is Role.SINGLE:
-                # It would have taken longer still. It was cancelled because it was late, so for the quantiles that
-                # lateness is measured by, this is as good as its real time.
-                self._learnt.observe(ended, now - ended.started)
+            self._learnt.observe_cancelled(ended, now - ended.started)
             self._ledger.pay(ended, now)
             for query in ended.queries:
                 self._ledger.detach(query, ended)
@@ -408,11 +405,14 @@ class Dispatcher:
 
     def _watch_for_workers(self, now: float) -> None:
         """Nobody is free. Where nobody is even there, queries fail after a while."""
-        if self._ledger.pool.can(Role.SINGLE):
+        if not self._ledger.waiting or self._ledger.pool.can(Role.SINGLE):
             self._nobody_since = None
         elif self._nobody_since is None:
             self._nobody_since = now
-            self._timers.add(now + self.policy.grace, self._give_up, None)
+            if self.policy.grace:
+                self._timers.add(now + self.policy.grace, self._give_up, None)
+            else:
+                self._give_up(None, now)
 
     def _give_up(self, _nothing: None, now: float) -> None:
         since = self._nobody_since

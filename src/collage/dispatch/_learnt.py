@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collage.dispatch._events import Role
+from collage.dispatch._events import Role, Source
 from collage.dispatch._policy import Policy
 from collage.dispatch._records import Job, Query
 from collage.dispatch._sketch import LatencySketch
@@ -19,8 +19,18 @@ class Learnt:
         self._own_model = policy.code is not None and policy.code.role is not Role.SINGLE
 
     def observe(self, job: Job, seconds: float) -> None:
-        """A job has ended, with output."""
-        (self.singles if job.source.role is Role.SINGLE else self._backups).add(seconds)
+        """A job has ended, with output. Replicas teach nothing: where losers are cancelled, only quick ones would."""
+        if job.source is Source.SINGLE:
+            self.singles.add(seconds)
+        elif job.source is not Source.REPLICA:
+            self._backups.add(seconds)
+
+    def observe_cancelled(self, job: Job, seconds: float) -> None:
+        """A job has stopped before its end. A single that was late by then is known to be late, and that is enough for
+        the quantiles that lateness is measured by; of any other nothing is known.
+        """
+        if job.source is Source.SINGLE and seconds >= self.trigger:
+            self.singles.add(seconds)
 
     @property
     def warm(self) -> bool:

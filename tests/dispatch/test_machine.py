@@ -1,0 +1,269 @@
+"""The dispatcher's rules under any order of events: hypothesis plays clients, workers and the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from collage.dispatch import (
+    PRESETS,
+    Action,
+    Answer,
+    Cancel,
+    Dispatcher,
+    Outcome,
+    Policy,
+    Reject,
+    Role,
+    Settled,
+    Source,
+    Start,
+    WorkerState,
+    get_policy,
+)
+
+CAPACITY = 4
+EVERY_ROLE = frozenset({Role.SINGLE, Role.COLLAGE, Role.CHEAP})
+SINGLES_ONLY, BACKUPS_ONLY = frozenset({Role.SINGLE}), frozenset({Role.COLLAGE, Role.CHEAP})
+ROLES = st.sampled_from([EVERY_ROLE, SINGLES_ONLY, BACKUPS_ONLY, frozenset({Role.SINGLE, Role.COLLAGE})])
+
+policies = st.builds(
+    lambda name, changes: get_policy(name, **changes),
+    st.sampled_from(sorted(PRESETS)),
+    st.fixed_dictionaries(
+        {
+            "warmup": st.integers(1, 4),
+            "attempts": st.integers(1, 3),
+            "burst": st.sampled_from([1.0, 3.0, 100.0]),
+            "silence": st.sampled_from([2.0, 5.0]),
+            "silence_least": st.sampled_from([0.5, 100.0]),
+            "grace": st.sampled_from([0.0, 5.0]),
+        },
+        optional={
+            "accept": st.sampled_from(["first", "patience", "confident"]),
+            "patience_quantile": st.sampled_from([0.0, 0.5, 0.9]),
+            "close_when_full": st.booleans(),
+            "second_line": st.booleans(),
+        },
+    ),
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """Keeps its own books of what the dispatcher may do, from events and actions alone."""
+
+    @initialize(policy=policies, control_share=st.sampled_from([0.0, 0.5]), max_queue=st.sampled_from([3, 1000]))
+    def begin(self, policy: Policy, control_share: float, max_queue: int) -> None:
+        self.policy = policy
+        self.capacity = CAPACITY if policy.code is Source.COLLAGE else 1
+        self.dispatcher = Dispatcher(policy, capacity=self.capacity, control_share=control_share, max_queue=max_queue)
+        self.now = 0.0
+        self.queries: dict[int, dict[str, Any]] = {}
+        self.jobs: dict[int, Start] = {}  # that take a slot
+        self.began: dict[int, float] = {}
+        self.cancelled: set[int] = set()
+        self.outcomes: dict[int, Sequence[Outcome]] = {}  # of jobs that completed
+        self.workers: dict[str, tuple[frozenset[Role], int, bool]] = {}  # roles, slots, whether it takes new jobs
+        self.single_seconds = self.extra_seconds = self.longest_single = 0.0
+
+    # What may happen.
+
+    @rule(key=st.sampled_from("ab"), within=st.sampled_from([None, 0.0, 0.5, 30.0]), degraded=st.booleans())
+    def submit(self, key: str, within: float | None, degraded: bool) -> None:
+        query = len(self.queries) + 1
+        deadline = None if within is None else self.now + within
+        self.queries[query] = {"key": key, "deadline": deadline, "degraded": degraded, "outcome": None, "settled": 0}
+        self.do(self.dispatcher.submit(query, key, deadline, degraded, self.now))
+
+    @rule(worker=st.sampled_from("wxyz"), roles=ROLES, slots=st.sampled_from([1, 1, 2]))
+    def worker_up(self, worker: str, roles: frozenset[Role], slots: int) -> None:
+        if worker not in self.workers:
+            self.workers[worker] = (roles, slots, True)
+            self.do(self.dispatcher.worker(worker, WorkerState.UP, roles, slots, self.now))
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def worker_down(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(sorted(self.workers)))
+        del self.workers[worker]
+        for job in [job for job, start in self.jobs.items() if start.worker == worker]:
+            self.ended(job)
+        self.do(self.dispatcher.worker(worker, WorkerState.DOWN, frozenset(), 0, self.now))
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def worker_draining(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(sorted(self.workers)))
+        roles, slots, _ = self.workers[worker]
+        self.workers[worker] = (roles, slots, False)
+        self.do(self.dispatcher.worker(worker, WorkerState.DRAINING, roles, slots, self.now))
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def job_completed(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.jobs)))
+        count = len(self.jobs[job].queries)
+        answers = st.builds(Outcome, st.sampled_from([True, True, True, False]), st.sampled_from([0.4, 0.95]))
+        self.complete(job, data.draw(st.lists(answers, min_size=count, max_size=count)))
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def job_failed(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.jobs)))
+        self.ended(job)
+        self.do(self.dispatcher.failed(job, "garbage", self.now))
+
+    @precondition(lambda self: self.cancelled & set(self.jobs))
+    @rule(data=st.data())
+    def job_freed(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.cancelled & set(self.jobs))))
+        self.ended(job)
+        self.do(self.dispatcher.freed(job, self.now))
+
+    @precondition(lambda self: self.queries)
+    @rule(data=st.data())
+    def client_goes(self, data: st.DataObject) -> None:
+        self.do(self.dispatcher.cancelled(data.draw(st.sampled_from(sorted(self.queries))), self.now))
+
+    @rule(data=st.data())
+    def engine_invents_a_job(self, data: st.DataObject) -> None:
+        job = 1_000_000
+        event = data.draw(st.sampled_from(["completed", "failed", "freed"]))
+        if event == "completed":
+            self.do(self.dispatcher.completed(job, [Outcome(True, 1.0)], self.now))
+        elif event == "failed":
+            self.do(self.dispatcher.failed(job, "?", self.now))
+        else:
+            self.do(self.dispatcher.freed(job, self.now))
+
+    @rule(seconds=st.sampled_from([0.01, 0.1, 1.0, 20.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.pass_to(self.now + seconds)
+
+    # The books.
+
+    def pass_to(self, until: float) -> None:
+        """Wakes the dispatcher whenever it wants, as a driver does."""
+        while (wake := self.dispatcher.next_tick) is not None and wake <= until:
+            self.now = max(self.now, wake)
+            self.do(self.dispatcher.tick(self.now))
+            again = self.dispatcher.next_tick
+            assert again is None or again > self.now, "it would be woken for ever"
+        self.now = until
+        self.do(self.dispatcher.tick(until))
+
+    def complete(self, job: int, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes[job] = outcomes
+        self.ended(job)
+        self.do(self.dispatcher.completed(job, outcomes, self.now))
+
+    def ended(self, job: int) -> None:
+        start = self.jobs.pop(job)
+        seconds = self.now - self.began[job]
+        if start.source is Source.SINGLE:
+            self.single_seconds += seconds
+        else:
+            self.extra_seconds += seconds
+        if start.source.role is Role.SINGLE:
+            self.longest_single = max(self.longest_single, seconds)
+
+    def do(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start():
+                    self.check_start(action)
+                    self.jobs[action.job] = action
+                    self.began[action.job] = self.now
+                case Cancel(job):
+                    assert job in self.jobs
+                    assert job not in self.cancelled
+                    assert all(self.queries[query]["outcome"] for query in self.jobs[job].queries)
+                    self.cancelled.add(job)
+                case Answer(query, source, confidence, job, position):
+                    self.outcome(query, action)
+                    known, said = self.outcomes[job][position]
+                    assert known, "an answer from a tile that had nothing to say"
+                    assert said == confidence
+                    assert not source.degraded or self.queries[query]["degraded"]
+                case Reject(query, _):
+                    self.outcome(query, action)
+                case Settled(query, control):
+                    assert self.queries[query]["outcome"] is not None
+                    self.queries[query]["settled"] += 1
+                    running = [job for job, start in self.jobs.items() if query in start.queries]
+                    assert not (control and running), "a control whose losers still run"
+                    assert control or all(
+                        job in self.cancelled
+                        or any(
+                            self.queries[other]["outcome"] is None or not self.queries[other]["settled"]
+                            for other in self.jobs[job].queries
+                        )
+                        for job in running
+                    ), "a job that runs for nobody was not cancelled"
+
+    def outcome(self, query: int, outcome: Action) -> None:
+        assert self.queries[query]["outcome"] is None, "a second outcome"
+        self.queries[query]["outcome"] = outcome
+
+    def check_start(self, start: Start) -> None:
+        assert start.job not in self.began
+        roles, slots, takes = self.workers[start.worker]
+        assert takes
+        assert start.source.role in roles
+        assert sum(other.worker == start.worker for other in self.jobs.values()) < slots, "the slot is not free"
+        assert start.queries
+        assert len(set(start.queries)) == len(start.queries) <= (self.capacity if start.source.degraded else 1)
+        queries = [self.queries[query] for query in start.queries]
+        assert all(query["outcome"] is None for query in queries), "started for nothing"
+        assert len({query["key"] for query in queries}) == 1, "queries of different keys in one job"
+        if start.source.degraded:
+            assert all(query["degraded"] for query in queries)
+        if start.source is not Source.SINGLE:
+            assert start.source in (self.policy.code, Source.REPLICA)
+            most = self.policy.burst * self.longest_single + self.policy.budget * self.single_seconds
+            assert self.extra_seconds <= most + 1e-6, "beyond the budget"
+
+    @invariant()
+    def counts_agree(self) -> None:
+        if not hasattr(self, "dispatcher"):
+            return
+        without = sum(query["outcome"] is None for query in self.queries.values())
+        view = self.dispatcher.view(self.now)
+        assert view.in_flight == without
+        assert view.waiting <= without
+        assert sum(worker.jobs for worker in view.workers) == len(self.jobs)
+        stats = self.dispatcher.stats
+        assert stats.submitted == len(self.queries)
+        assert sum(stats.answered.values()) + sum(stats.rejected.values()) == len(self.queries) - without
+
+    def teardown(self) -> None:
+        """With one honest worker and time enough everything ends, and nothing is left over."""
+        if not hasattr(self, "dispatcher"):
+            return
+        if "honest" not in self.workers:
+            self.workers["honest"] = (EVERY_ROLE, 1, True)
+            self.do(self.dispatcher.worker("honest", WorkerState.UP, EVERY_ROLE, 1, self.now))
+        for _ in range(50 * (len(self.queries) + 5)):
+            if not self.jobs and all(query["settled"] for query in self.queries.values()):
+                break
+            self.pass_to(self.now + 0.1)
+            for job in sorted(self.jobs):
+                if job in self.jobs:
+                    self.complete(job, [Outcome(True, 0.99)] * len(self.jobs[job].queries))
+        assert not self.jobs
+        assert all(query["settled"] == 1 for query in self.queries.values())
+        ledger = self.dispatcher._ledger
+        assert not ledger.queries
+        assert not ledger.jobs
+        assert not len(ledger.groups)
+        assert ledger.open == ledger.waiting == 0
+
+
+Machine.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestMachine = Machine.TestCase
