@@ -1,0 +1,101 @@
+"""`collage simulate`: policies side by side in virtual time."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collage.simulation import SimulatedRow
+
+
+class Stragglers(StrEnum):
+    """How slowness comes."""
+
+    IID = "iid"
+    EPISODES = "episodes"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("simulate")(simulate)
+
+
+def simulate(
+    policies: str = typer.Option("none,hedge,cheap,collage,collage-dedicated", help="Presets, separated by commas."),
+    loads: str = typer.Option("0.3,0.5,0.7", help="Loads, separated by commas."),
+    workers: int = typer.Option(10, min=1, max=10_000),
+    requests: int = typer.Option(20_000, min=100, help="Counted requests a policy and load."),
+    grid: int = typer.Option(3, min=2, max=5, help="Tiles a side of a collage."),
+    profile: str = typer.Option("resnet34-cpu", help="Service times: a shipped profile, or a profile's file."),
+    stragglers: Stragglers = typer.Option(Stragglers.IID, help="Independent slow jobs, or workers slow for a while."),
+    slow: str = typer.Option("57,3", help="Episodes: mean seconds that a worker is normal, and slow."),
+    collage_cost: float = typer.Option(1.0, min=0.01, max=10, help="A collage's call over a single's."),
+    cheap_cost: str = typer.Option("0.1,0.015", help="A cheap single's call over a single's, and seconds beside it."),
+    seed: int = typer.Option(1, min=0),
+    out: Path | None = typer.Option(None, help="Write the rows as CSV too."),
+) -> None:
+    """Run the real dispatcher against modelled workers, in virtual time."""
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from collage.dispatch import Role, get_policy
+    from collage.simulation import CallCost, EpisodeTimes, ProfileTimes, compare, load_profile
+
+    chosen = {name: get_policy(name) for name in policies.split(",")}
+    asked = _numbers("loads", loads)
+    times = (
+        ProfileTimes(load_profile(profile))
+        if stragglers is Stragglers.IID
+        else EpisodeTimes(load_profile(profile), *_numbers("slow", slow, count=2))
+    )
+    costs = {Role.COLLAGE: CallCost(collage_cost), Role.CHEAP: CallCost(*_numbers("cheap-cost", cheap_cost, count=2))}
+    rows: list[SimulatedRow] = []
+    with Progress(disable=not sys.stdout.isatty(), transient=True) as bar:
+        task = bar.add_task("", total=len(chosen) * len(asked) * requests)
+
+        def progress(policy: str, load: float, arrived: int) -> None:
+            bar.update(task, description=f"{policy} at load {load:g}", completed=len(rows) * requests + arrived)
+
+        found = compare(
+            chosen, times, loads=asked, workers=workers, requests=requests, grid=grid, costs=costs, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+        for row in found:
+            rows.append(row)  # noqa: PERF402 (progress counts them)
+    table = Table(title=f"{workers} workers, {stragglers.value}, {requests:,} simulated requests a row; milliseconds")
+    for column in ("load", "policy", "mean", "std", "p50", "p99", "p99.9", "degraded", "extra", "tiles"):
+        table.add_column(column, justify="left" if column == "policy" else "right", no_wrap=column == "policy")
+    for row in rows:
+        milliseconds = (f"{1000 * value:.0f}" for value in (row.mean, row.std, row.p50, row.p99, row.p999))
+        table.add_row(
+            f"{row.load:g}", row.policy, *milliseconds, f"{row.degraded_share:.1%}", f"{row.extra_work:.1%}",
+            f"{row.tiles_per_backup:.1f}" if row.tiles_per_backup else "",
+        )  # fmt: skip
+    Console().print(table)
+    if out is not None:
+        with out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(rows[0]._fields)
+            writer.writerows(rows)
+
+
+def _numbers(option: str, text: str, count: int | None = None) -> list[float]:
+    """Raises SettingsError that names the option."""
+    from collage.exceptions import SettingsError
+
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0 or (option == "loads" and not 0 < min(numbers) <= max(numbers) <= 2):
+        raise SettingsError(f"--{option}: {text!r} is no list of numbers in range, such as 0.3,0.7")
+    if count is not None and len(numbers) != count:
+        raise SettingsError(f"--{option}: {text!r} needs {count} numbers")
+    return numbers
