@@ -47,9 +47,7 @@ def test_an_empty_sketch_and_times_beyond_its_buckets() -> None:
     burst=st.sampled_from([1.0, 5.0]),
     wants=st.lists(st.tuples(st.booleans(), st.floats(0.1, 3.0)), max_size=80),
 )
-def test_a_budget_bounds_the_work_and_not_the_jobs(
-    share: float, burst: float, wants: list[tuple[bool, float]]
-) -> None:
+def test_a_budget_bounds_the_work_and_not_the_jobs(share: float, burst: float, wants: list[tuple[bool, float]]) -> None:
     singles = LatencySketch(1000)
     singles.add(1.0)
     budget = Budget(share, burst, singles)

@@ -100,9 +100,7 @@ PRESETS: dict[str, Policy] = {
     # Late queries and all that are in flight beside them, in one collage, on any worker that is idle.
     "collage": Policy(code=Source.COLLAGE, trigger_quantile=0.75, second_line=True, budget=0.2),
     # The paper's topology: one worker does nothing but collages (Narra et al., arXiv 1904.12222).
-    "collage-dedicated": Policy(
-        code=Source.COLLAGE, dedicated=1, trigger_quantile=0.3, second_line=True, budget=0.4
-    ),
+    "collage-dedicated": Policy(code=Source.COLLAGE, dedicated=1, trigger_quantile=0.3, second_line=True, budget=0.4),
 }
 
 
