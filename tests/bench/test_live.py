@@ -88,7 +88,7 @@ def test_a_setting_that_measures_the_machine_is_refused(
 def test_killed_workers_lose_no_request(make_bench: MakeBench, policy: str) -> None:
     settings = make_bench(policies=[policy], requests=2000, warmup=0, blocks=1, workers=4, times={"scale": 0.02})
     choose = random.Random(5)
-    kills = []
+    kills: list[tuple[str, int]] = []
 
     async def scenario() -> None:
         async with open_stage(settings) as stage:
@@ -98,15 +98,47 @@ def test_killed_workers_lose_no_request(make_bench: MakeBench, policy: str) -> N
                 nonlocal sent
                 sent += 1
                 if sent % 250 == 100:
-                    pid = choose.choice([pid for pid in stage.local.workers.values() if pid is not None])
-                    os.kill(pid, signal.SIGKILL)
-                    kills.append(pid)
+                    alive = [(name, pid) for name, pid in stage.local.workers.items() if pid is not None]
+                    kills.append(choose.choice(alive))
+                    os.kill(kills[-1][1], signal.SIGKILL)
 
             result = await take_turn(next(turns(settings)), settings, stage, kill_sometimes)
             assert sent == 2000
             assert result.failed == 0
             assert sum(result.sources.values()) == len(result.latencies) == 2000
             assert result.right == result.single_right  # each answer is the class that its image has
+            assert result.jobs >= 2000
+            assert not {pid for _, pid in kills} & set(stage.local.workers.values())
 
     asyncio.run(scenario())
     assert len(kills) == 8
+    assert len({name for name, _ in kills}) >= 3
+
+
+def test_a_load_beyond_the_workers_ends_with_its_arrivals_and_says_so(make_bench: MakeBench, tmp_path: Path) -> None:
+    settings = make_bench(policies=["none", "replicate"], loads=[0.8], blocks=1, requests=400, warmup=0)
+    journal = journal_of(settings, tmp_path)
+    asyncio.run(run_bench(settings, journal))
+
+    rows, _ = report_bench(settings, journal, tmp_path, command="test")
+    assert [(row.policy, row.overloaded, row.failed, row.requests) for row in rows] == [
+        ("none", False, 0, 400),
+        ("replicate", True, 0, 400),
+    ]
+    table = (tmp_path / "small" / "table.md").read_text()
+    assert "| replicate † |" in table
+    assert "| none |" in table
+    assert "† overloaded" in table
+
+
+def test_what_the_environment_says_is_for_the_gateway_alone(
+    make_bench: MakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("max_image_bytes", "64"), ("policy", "none"), ("control_share", "1.0")):
+        monkeypatch.setenv(f"COLLAGE_SERVE_{name.upper()}", value)
+    settings = make_bench(policies=["collage"], blocks=1, requests=50, warmup=0)
+    journal = journal_of(settings, tmp_path)
+    asyncio.run(run_bench(settings, journal))
+
+    (result,) = journal.done.values()
+    assert (result.failed, sum(result.sources.values())) == (0, 50)

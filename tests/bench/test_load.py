@@ -88,3 +88,17 @@ def test_a_fault_ends_the_load_and_is_told() -> None:
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(scenario())
+
+
+def test_a_fault_of_whoever_watches_ends_the_load_and_is_told() -> None:
+    async def scenario() -> None:
+        async def send(index: int) -> bool:
+            return True
+
+        def watch(index: int) -> None:
+            raise ZeroDivisionError
+
+        await OpenLoop(np.array([0.0, 3600.0]), send).run(watch)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(scenario())

@@ -154,6 +154,16 @@ def test_an_interval_covers_its_figure_and_widens_with_what_blocks_differ_by() -
     assert steady.p99_high - steady.p99_low < 0.1
 
 
+@pytest.mark.parametrize(("load", "extra", "overloaded"), [(0.3, 2.5, True), (0.3, 1.0, False), (0.97, 0.0, True)])
+def test_a_policy_that_asks_for_all_of_the_workers_time_is_marked(load: float, extra: float, overloaded: bool) -> None:
+    ones = blocks("cheap", single_seconds=10.0, extra_seconds=10.0 * extra)
+    results = [one.model_copy(update={"turn": one.turn._replace(load=load)}) for one in ones]
+    rows = summarise(settings(loads=[load]), results, grid=3, cancel="nothing")
+
+    assert [row.overloaded for row in rows] == [overloaded]
+    assert ("cheap †" in markdown(rows)) is overloaded
+
+
 def changed(row: Row, **changes: object) -> Row:
     return row.model_copy(update=changes)
 

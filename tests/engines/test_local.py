@@ -128,6 +128,17 @@ def test_a_killed_worker_is_reported_and_comes_back(run: Run, recorder: Any, mea
     run(main())
 
 
+def test_a_worker_without_a_process_has_no_process_id(recorder: Any, means: Path) -> None:
+    async def main() -> None:
+        engine = LocalEngine({Role.SINGLE: means}, 1)
+        await engine.start(recorder)
+        assert engine.workers["w0"] is not None
+        await engine.stop()
+        assert engine.workers == {"w0": None}
+
+    asyncio.run(main())
+
+
 def test_a_worker_that_dies_again_and_again_is_started_again(recorder: Any, means: Path) -> None:
     async def main() -> None:
         engine = LocalEngine({Role.SINGLE: means}, 1)

@@ -68,6 +68,6 @@ def _panel(
         axes.set_xlim(0, widest * 1.05)
     if overloaded:
         said = f"overloaded: {', '.join(overloaded)}"
-        axes.text(0.98, 0.97, said, transform=axes.transAxes, ha="right", va="top", fontsize=8, color="0.3")
+        axes.text(0.98, 0.9, said, transform=axes.transAxes, ha="right", va="top", fontsize=8, color="0.3")
     axes.axhline(0.01, color="0.85", linewidth=0.8, zorder=0)
     axes.grid(alpha=0.25)

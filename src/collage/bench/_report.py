@@ -101,7 +101,7 @@ def _cells(row: Row, bold: str = "") -> list[str]:
         f"{mark}{row.policy}{mark}" + " †" * row.overloaded,
         *(f"{value * 1000:.1f}" for value in (row.mean, row.std, row.p50)),
         f"{mark}{row.p99 * 1000:.1f}{mark}",
-        f"{row.p99_low * 1000:.1f}–{row.p99_high * 1000:.1f}",
+        f"{row.p99_low * 1000:.1f}–{row.p99_high * 1000:.1f}" if row.blocks > 1 else "-",
         f"{row.p999 * 1000:.1f}",
         *(f"{value:.1%}" for value in (row.degraded_share, row.extra_work)),
         *(f"{value:.2%}" for value in (row.a_o, row.a_a)),

@@ -60,6 +60,11 @@ class Limits(_Part):
     tolerance: float = Field(default=0.1, ge=0, description="by more than this part of a single's mean time")
     repeats: int = Field(default=3, ge=0, le=20, description="a block beyond the limits is run again so many times")
 
+    @property
+    def bind(self) -> bool:
+        """Whether anything can be beyond them."""
+        return min(self.cpu_share, self.overruns) < 1
+
 
 class BenchSettings(_Part):
     """One experiment: every policy under every load and kind of straggler, in interleaved blocks."""

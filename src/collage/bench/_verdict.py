@@ -43,7 +43,8 @@ def _verdict(ours: Row, rows: Sequence[Row]) -> str:
     if beaten_fairly:
         names = ", ".join(f"`{row.policy}`" for row in beaten_fairly)
         return f"{cell}: {own} does not lead: {names} is better at no more extra work and no lower A_o. Faster: {best}."
-    return f"{cell}: {own}: leads among policies of no more extra work and no lower A_o. Faster, but dearer: {best}."
+    leads = "leads among policies of no more extra work and no lower A_o"
+    return f"{cell}: {own}: {leads}. Faster, but dearer or less accurate: {best}."
 
 
 def _brief(row: Row) -> str:
