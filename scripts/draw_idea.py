@@ -47,7 +47,7 @@ def main(out: Path) -> None:
         late = query == STRAGGLER
         _picture(axes, tensor[0], 0.2, y - 0.19, 0.38)
         _arrow(axes, (0.65, y), (1.35, y), GREY)
-        _box(axes, 1.4, y - 0.17, 1.7, 0.34, f"single on worker {query + 1}", RED if late else GREY)
+        _box(axes, 1.4, y - 0.17, f"single on worker {query + 1}", RED if late else GREY)
         if late:
             axes.text(3.2, y, "straggles …", color=RED, va="center", fontsize=9)
         else:
@@ -69,11 +69,12 @@ def main(out: Path) -> None:
     figure.savefig(out, dpi=110)
 
 
-def _picture(axes: Axes, pixels: np.ndarray, x: float, y: float, side: float, zorder: float = 2) -> None:
+def _picture(axes: Axes, pixels: np.ndarray, x: float, y: float, side: float, *, zorder: float = 2) -> None:
     axes.imshow(pixels, cmap="gray_r", extent=(x, x + side, y, y + side), zorder=zorder)
 
 
-def _box(axes: Axes, x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
+def _box(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    width, height = 1.7, 0.34
     axes.add_patch(Rectangle((x, y), width, height, facecolor="white", edgecolor=colour, linewidth=1.3))
     axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=8, color=colour)
 
