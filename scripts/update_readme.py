@@ -1,4 +1,4 @@
-"""Put the tables of the committed results into README.md, between its markers; --check: only say whether they are there.
+"""Put the tables of the committed results into README.md, between its markers; --check: say whether they are there.
 
     python scripts/update_readme.py
 

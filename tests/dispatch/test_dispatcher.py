@@ -67,6 +67,18 @@ def test_a_confident_backup_need_not_wait(stage: Any) -> None:
     assert s.answers() == {sure: Source.COLLAGE, unsure: Source.COLLAGE}
 
 
+def test_patience_does_not_learn_to_wait_for_stragglers(stage: Any) -> None:
+    s = stage("collage", trigger_quantile=0.5, patience_quantile=0.95, warmup=100)
+    s.learn(count=90)
+    s.learn(seconds=9.0, count=10)
+    query = s.submit()
+    s.wait(1.2)
+    s.complete(s.backups()[0].job)
+    assert s.answers() == {}
+    s.wait(1.0)
+    assert s.answers() == {query: Source.COLLAGE}
+
+
 def test_answered_queries_leave_their_group_and_no_group_starts_for_nothing(stage: Any) -> None:
     s = stage("collage", trigger_quantile=0.9)
     s.learn()

@@ -40,7 +40,12 @@ class Learnt:
     @property
     def patience(self) -> float:
         """How long a single is preferred, from its start. Until it is learnt, the shortest time of silence."""
-        return self.singles.quantile(self._policy.patience_quantile) if self.warm else self._policy.silence_least
+        policy = self._policy
+        if not self.warm:
+            return policy.silence_least
+        # Where more jobs straggle than the quantile leaves out, it is a straggler's own time.
+        most = policy.patience_most * self.singles.quantile(0.5)
+        return min(self.singles.quantile(policy.patience_quantile), most)
 
     @property
     def trigger(self) -> float:

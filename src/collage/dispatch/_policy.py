@@ -43,6 +43,9 @@ class Policy(BaseModel):
         description="the first answer; the backup's only after `patience_quantile`; or earlier, if it is confident",
     )
     patience_quantile: float = Field(default=0.95, ge=0, lt=1, description="how long a single is preferred")
+    patience_most: float = Field(
+        default=2.0, ge=1, le=100, description="but no longer than so many median times, however many jobs straggle"
+    )
     confidence: float = Field(default=0.9, ge=0, le=1, description="confident: accepted early from this confidence up")
 
     # Second line: when the backup is late too, or had nothing to say.
@@ -51,7 +54,7 @@ class Policy(BaseModel):
 
     # Budget.
     budget: float = Field(default=0.1, ge=0, le=4, description="extra work allowed, worker-seconds over the singles'")
-    burst: float = Field(default=10.0, ge=1, le=10_000, description="what may be saved up, in mean single times")
+    burst: float = Field(default=25.0, ge=1, le=10_000, description="what may be saved up, in mean single times")
 
     # What is learnt.
     warmup: int = Field(default=50, ge=1, le=100_000, description="singles to see before quantiles are trusted")
