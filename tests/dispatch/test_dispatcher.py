@@ -100,17 +100,30 @@ def test_a_full_group_does_not_wait(stage: Any) -> None:
     assert [start.queries for start in s.backups()] == [tuple(queries)]
 
 
-def test_backups_wait_behind_singles(stage: Any) -> None:
-    s = stage("collage", workers=2, trigger_quantile=0.5)
+@pytest.mark.parametrize(("overtake", "age"), [(False, 1.2), (True, 1.06)])
+def test_backups_wait_behind_singles(stage: Any, overtake: bool, age: float) -> None:
+    s = stage("collage", workers=2, trigger_quantile=0.5, overtake=overtake)
     s.learn()
     first, second, third = s.submit(), s.submit(), s.submit()
-    s.wait(1.2)
+    s.wait(age)
     assert not s.backups()  # no worker is idle
     s.complete(s.job_of(second))
     assert s.job_of(third)
     assert not s.backups()
     s.complete(s.job_of(third))
     assert [start.queries for start in s.backups()] == [(first,)]
+
+
+def test_backups_overtake_singles_once_patience_has_ended(stage: Any) -> None:
+    s = stage("collage", workers=2, trigger_quantile=0.5)
+    s.learn()
+    first, second, third = s.submit(), s.submit(), s.submit()
+    s.wait(1.2)
+    s.complete(s.job_of(second))
+    assert [start.queries for start in s.backups()] == [(first,)]
+    s.complete(s.backups()[0].job)
+    assert s.answers()[first] is Source.COLLAGE
+    assert s.job_of(third)
 
 
 def test_queries_of_different_keys_share_no_collage(stage: Any) -> None:

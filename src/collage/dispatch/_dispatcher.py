@@ -3,8 +3,9 @@
 The rules, which `tests/dispatch/test_machine.py` walks at random:
 
     1. Every query gets exactly one outcome, Answer or Reject, and then exactly one Settled.
-    2. A query's first single starts as soon as a worker is free, first come first served; backups wait behind singles
-       (unless the policy says beside) and start only for queries that have no outcome.
+    2. A query's first single starts as soon as a worker is free, first come first served. Backups start only for
+       queries without an outcome, and wait behind singles until patience with their oldest query has ended (unless the
+       policy says beside, or not to overtake): a few late queries then weigh more than a little wait for all.
     3. Queries of different keys never share a job; one that refuses degraded answers is in none that gives such.
     4. A single's or replica's answer is given at once, a backup's when the policy accepts it, or when no single of the
        query runs any more.
@@ -232,6 +233,8 @@ class Dispatcher:
                 self._second_line(query, now)
         for query in self._refusing.due(learnt.patience, now):
             self._second_line(query, now)
+        if self.policy.overtake:
+            self._start_backups(now, learnt.patience)
         self._start_singles(now)
         self._start_resends(now)
         self._start_backups(now)
@@ -265,7 +268,8 @@ class Dispatcher:
                 self._start(worker, Source.REPLICA, (query,), now, cost)
             self._resends.popleft()
 
-    def _start_backups(self, now: float) -> None:
+    def _start_backups(self, now: float, age: float = 0.0) -> None:
+        """Those whose oldest query is at least of this age."""
         code, learnt = self.policy.code, self._learnt
         if code is None or self.policy.beside or self._backups_paused_until > now:
             return
@@ -273,6 +277,8 @@ class Dispatcher:
         for group in groups:
             while group:
                 head = next(iter(group.values()))
+                if now < head.started + age:
+                    break
                 full = self.policy.close_when_full and 1 < capacity <= len(group)
                 if not full and learnt.wanted_at(head) > now:
                     break

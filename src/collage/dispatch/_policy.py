@@ -36,6 +36,7 @@ class Policy(BaseModel):
     )
     close_when_full: bool = Field(default=True, description="a full group does not wait until its oldest query is late")
     beside: bool = Field(default=False, description="backups queue beside singles instead of behind them")
+    overtake: bool = Field(default=True, description="but not any longer once their oldest query's patience has ended")
 
     # Accept: when its answer is taken.
     accept: Literal["first", "patience", "confident"] = Field(
