@@ -29,31 +29,35 @@ def models() -> None:
         console.print("No models are shipped with this copy. 'collage train' makes them.")
         return
     table = Table(caption="MACs and latency: one call over one call of the single. Accuracy: on the test images.")
-    for heading in ("name", "role", "backup of", "grid", "classes", "accuracy", "MACs", "latency", "size", "licence"):
-        numeric = heading in ("classes", "accuracy", "MACs", "latency", "size")
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    table.add_column("sha256", no_wrap=True)
+    for heading in ("name", "role", "accuracy", "MACs", "latency", "size"):
+        table.add_column(heading, justify="left" if heading in ("name", "role") else "right", no_wrap=True)
     for model in found:
-        table.add_row(*_row(model, names))
+        table.add_row(*_row(model))
     console.print(table)
+    for model in found:
+        console.print(_facts(model, names), highlight=False, soft_wrap=True)
 
 
-def _row(model: LoadedModel, names: dict[str, str]) -> list[str]:
+def _row(model: LoadedModel) -> list[str]:
     card = model.card
-    single = "" if card.single_sha256 is None else names.get(card.single_sha256, card.single_sha256[:12])
     return [
         card.name,
-        card.role.value,
-        single,
-        f"{card.grid}x{card.grid}" if card.grid else "",
-        str(len(card.classes)),
+        f"{card.role.value} {card.grid}x{card.grid}" if card.grid else card.role.value,
         f"{card.accuracy.accuracy:.2%}" if card.accuracy else "?",
         _times(card.cost.macs_ratio if card.cost else None),
         _times(card.cost.latency_ratio if card.cost else None),
         f"{model.path.stat().st_size / 1e6:.2f} MB",
-        card.licence or "?",
-        card.sha256[:12],
     ]
+
+
+def _facts(model: LoadedModel, names: dict[str, str]) -> str:
+    """One line: what a table has no room for."""
+    card = model.card
+    facts = [f"{len(card.classes)} classes of {card.dataset or 'an unnamed dataset'}"]
+    if card.single_sha256 is not None:
+        facts.append(f"backup of {names.get(card.single_sha256, card.single_sha256[:12])}")
+    facts += [f"sha256 {card.sha256[:12]}", f"licence: {card.licence or '?'}"]
+    return f"{card.name}: {', '.join(facts)}"
 
 
 def _times(ratio: float | None) -> str:
