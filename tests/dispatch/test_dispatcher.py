@@ -246,12 +246,14 @@ def test_the_job_of_a_dead_worker_is_covered(stage: Any) -> None:
 
 
 def test_the_tiles_of_a_lost_collage_are_in_the_next(stage: Any) -> None:
-    s = stage("collage", workers=5, trigger_quantile=0.5)
+    s = stage("collage", workers=5, trigger_quantile=0.5, backoff=0.01)
     s.learn()
     queries = [s.submit(), s.submit()]
     s.wait(1.06)
     lost = s.backups()[0]
     s.lose(lost.worker)
+    assert not s.backups()  # a model that ends its workers pauses first
+    s.wait(0.01)
     again = [start for start in s.backups() if start.source is Source.COLLAGE]
     assert [start.queries for start in again] == [tuple(queries)]
 
@@ -420,3 +422,95 @@ def test_what_a_worker_can_be_seen_doing(stage: Any) -> None:
     assert view.patience == pytest.approx(1.095, rel=0.02)
     assert view.trigger == pytest.approx(1.075, rel=0.02)
     assert all(worker.speed == pytest.approx(1.0, rel=0.1) for worker in view.workers if worker.speed)
+
+
+def test_where_every_worker_is_silent_queries_do_not_wait_for_ever(stage: Any) -> None:
+    s = stage("none", workers=1, silence=5.0, silence_least=0.5, grace=3.0)
+    s.learn()
+    query, other = s.submit(), s.submit()
+    s.wait(20.0)
+    assert s.rejections() == {query: "no_workers", other: "no_workers"}
+    s.complete(next(iter(s.running)))  # it is back
+    last = s.submit()
+    s.complete(s.job_of(last))
+    assert s.answers() == {last: Source.SINGLE}
+
+
+def test_a_silent_job_teaches_no_more_than_that_it_was_silent(stage: Any) -> None:
+    s = stage("hedge", workers=1, silence=5.0, silence_least=0.5)
+    s.learn()
+    before = s.dispatcher.stats.single_seconds
+    s.submit()
+    s.wait(3600.0)
+    s.complete(next(iter(s.running)))
+    assert s.dispatcher.stats.single_seconds - before < 6.0
+    assert s.dispatcher.view(s.now).balance < 30.0
+
+
+@pytest.mark.parametrize("how", ["lost", "silent"])
+def test_a_backup_model_that_takes_workers_along_pauses(stage: Any, how: str) -> None:
+    s = stage("collage", workers=6, trigger_quantile=0.5, backoff=50.0, backoff_most=60.0, silence=5.0, budget=4.0)
+    s.learn()
+    s.submit()
+    s.wait(1.06)
+    (collage,) = s.backups()
+    if how == "lost":
+        s.lose(collage.worker)
+    else:
+        s.wait(6.0)
+    s.submit()
+    s.wait(2.0)
+    assert s.dispatcher.stats.started[Source.COLLAGE] == 1
+    for job in list(s.running):
+        s.complete(job)
+    s.wait(60.0)
+    s.submit()
+    s.wait(1.06)
+    assert s.dispatcher.stats.started[Source.COLLAGE] == 2
+
+
+def test_without_a_worker_for_collages_late_singles_are_resent(stage: Any) -> None:
+    s = stage("collage-dedicated", workers=4)
+    s.learn()
+    s.lose("w3")
+    query = s.submit()
+    s.wait(1.2)
+    assert [(start.source, start.queries) for start in s.backups()] == [(Source.REPLICA, (query,))]
+
+
+def test_the_nearest_deadline_of_a_group_counts(stage: Any) -> None:
+    s = stage("collage", trigger_quantile=0.9)
+    s.learn()
+    s.submit()
+    hurried = s.submit(within=2.2)  # a collage takes a little more than a second
+    s.wait(0.2)
+    (collage,) = s.backups()
+    assert hurried in collage.queries
+    s.complete(collage.job)
+    s.wait(2.1)
+    assert s.answers()[hurried] is Source.COLLAGE
+
+
+def test_the_oldest_query_of_any_key_comes_first(stage: Any) -> None:
+    s = stage("collage", workers=5, trigger_quantile=0.5, overtake=False)
+    s.learn()
+    busy = [s.submit("busy") for _ in range(4)]
+    s.wait(0.01)
+    quiet = s.submit("quiet")
+    s.wait(1.2)
+    assert not s.backups()
+    s.complete(s.job_of(busy[0]))
+    assert s.backups()[0].queries == tuple(busy[1:])
+    s.wait(0.01)
+    late = s.submit("busy")  # takes the next free worker
+    s.complete(s.job_of(busy[1]))
+    assert s.job_of(late)
+    s.complete(s.job_of(busy[2]))
+    assert s.backups()[-1].queries == (quiet,)
+
+
+def test_nothing_is_free_before_anything_is_known(stage: Any) -> None:
+    s = stage("collage", workers=12, capacity=4)
+    for _ in range(8):
+        s.submit()
+    assert not s.backups()

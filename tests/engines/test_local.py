@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from collage.dispatch import Role
-from collage.engines import CancelEffect, LocalEngine
+from collage.engines import CancelEffect, LocalEngine, _process
 from collage.exceptions import ModelError
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -391,3 +391,31 @@ def test_a_worker_that_sends_garbage_is_replaced(
         await engine.stop()
 
     asyncio.run(main())
+
+
+def test_a_worker_that_could_not_be_made_is_made_later(
+    run: Run, recorder: Any, means: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = _process.Window, []
+
+    def exhausted() -> _process.Window:
+        tries.append(1)
+        if len(tries) <= 2:
+            raise OSError(24, "Too many open files")
+        return real()
+
+    monkeypatch.setattr(_process, "Window", exhausted)
+
+    async def main() -> None:
+        engine = LocalEngine({Role.SINGLE: means}, 2)
+        with pytest.raises(ModelError, match="Too many open files"):
+            await engine.start(recorder)
+        await engine.stop()
+        tries.clear()
+        tries.append(1)
+        engine = LocalEngine({Role.SINGLE: means}, 2)
+        await engine.start(recorder)  # one of the two is there
+        assert {(await recorder.next("up"))[1] for _ in range(2)} == {"w0", "w1"}
+        await engine.stop()
+
+    run(main())

@@ -235,6 +235,7 @@ async def test_an_answer_kept_back_is_given_later(stage: Stage) -> None:
         (Source.REPLICA, np.zeros((2, 3), np.float32)),
         (Source.COLLAGE, np.zeros((1, 4, 3), np.float32)),
         (Source.COLLAGE, np.zeros((0,), np.float32)),
+        (Source.COLLAGE, np.full((1, 4, 4), np.nan, np.float32)),
     ],
 )
 def test_an_output_that_is_none_fails_the_job(source: Source, output: np.ndarray) -> None:
@@ -284,6 +285,22 @@ async def test_a_cancelled_future_cancels_the_query_once(stage: Stage) -> None:
     assert stage.engine.cancelled == [1]
     stage.driver.job_completed(1, scores(0), 0.1)  # nobody waits, but its slot is free
     assert [event[0] for event in stage.events("completed")] == [1]
+
+
+@staged
+async def test_an_action_that_cannot_be_carried_out_costs_no_other(stage: Stage) -> None:
+    first = stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
+    second = stage.submit(2.0)
+
+    def broken(job: int) -> None:
+        raise RuntimeError("the engine is broken")
+
+    stage.engine.cancel = broken  # type: ignore[method-assign]
+    stage.dispatcher.next_tick = 3.0
+    stage.dispatcher.on("tick", Cancel(1), Reject(1, Why.DEADLINE), Reject(2, Why.DEADLINE))
+    stage.driver._tick()
+    assert await first is await second is Why.DEADLINE
+    assert stage.driver._timer is not None  # it goes on
 
 
 @staged

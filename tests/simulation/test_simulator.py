@@ -116,6 +116,7 @@ def test_redundancy_shortens_the_tail_at_the_work_it_is_allowed() -> None:
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rows.csv"
     arguments = ["collage", "simulate", "--policies", "none,collage", "--loads", "0.5", "--requests", "500"]
+    arguments += ["--set", "collage.overtake=false", "--set", "collage.budget=0.3"]
     monkeypatch.setattr("sys.argv", [*arguments, "--out", str(out)])
     with pytest.raises(SystemExit, match="0"):
         main()
@@ -131,6 +132,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         ("--loads", "high", "--loads: 'high'"),
         ("--loads", "3", "--loads: '3'"),
         ("--cheap-cost", "1", "needs 2 numbers"),
+        ("--set", "budget=1", "is not POLICY.KEY=VALUE"),
+        ("--set", "hedge.budget=much", "policy hedge: budget"),
     ],
 )
 def test_the_command_names_what_is_wrong(

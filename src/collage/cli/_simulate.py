@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from collage.dispatch import Policy
     from collage.simulation import SimulatedRow
 
 
@@ -37,6 +38,7 @@ def simulate(
     slow: str = typer.Option("57,3", help="Episodes: mean seconds that a worker is normal, and slow."),
     collage_cost: float = typer.Option(1.0, min=0.01, max=10, help="A collage's call over a single's."),
     cheap_cost: str = typer.Option("0.1,0.015", help="A cheap single's call over a single's, and seconds beside it."),
+    changes: list[str] = typer.Option([], "--set", help="Change a preset: hedge.budget=0.15. May be given again."),
     seed: int = typer.Option(1, min=0),
     out: Path | None = typer.Option(None, help="Write the rows as CSV too."),
 ) -> None:
@@ -45,10 +47,10 @@ def simulate(
     from rich.progress import Progress
     from rich.table import Table
 
-    from collage.dispatch import Role, get_policy
+    from collage.dispatch import Role
     from collage.simulation import CallCost, EpisodeTimes, ProfileTimes, compare, load_profile
 
-    chosen = {name: get_policy(name) for name in policies.split(",")}
+    chosen = _policies(policies.split(","), changes)
     asked = _numbers("loads", loads)
     times = (
         ProfileTimes(load_profile(profile))
@@ -84,6 +86,21 @@ def simulate(
             writer = csv.writer(file)
             writer.writerow(rows[0]._fields)
             writer.writerows(rows)
+
+
+def _policies(names: list[str], changes: list[str]) -> dict[str, Policy]:
+    """The presets, changed. Raises SettingsError that names the change."""
+    from collage.dispatch import get_policy
+    from collage.exceptions import SettingsError
+
+    changed: dict[str, dict[str, object]] = {name: {} for name in names}
+    for change in changes:
+        name, dot, rest = change.partition(".")
+        key, equals, value = rest.partition("=")
+        if not dot or not equals or name not in changed:
+            raise SettingsError(f"--set: {change!r} is not POLICY.KEY=VALUE with one of {', '.join(names)}")
+        changed[name][key] = value  # the policy's own fields say what it must be
+    return {name: get_policy(name, **own) for name, own in changed.items()}
 
 
 def _numbers(option: str, text: str, count: int | None = None) -> list[float]:

@@ -7,8 +7,8 @@ The rules, which `tests/dispatch/test_machine.py` walks at random:
        queries without an outcome, and wait behind singles until patience with their oldest query has ended (unless the
        policy says beside, or not to overtake): a few late queries then weigh more than a little wait for all.
     3. Queries of different keys never share a job; one that refuses degraded answers is in none that gives such.
-    4. A single's or replica's answer is given at once, a backup's when the policy accepts it, or when no single of the
-       query runs any more.
+    4. A single's or replica's answer is given at once, a backup's when the policy accepts it, when no single of the
+       query runs any more, or at the deadline.
     5. A job that fails, is lost with its worker or goes silent is covered by another single, a few times.
     6. Extra work is paid from the budget.
     7. A slot is free only when the engine has said so: completed, failed, freed, or the worker gone.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Sequence
+from operator import itemgetter
 
 from collage.dispatch._budget import Budget
 from collage.dispatch._events import (
@@ -70,7 +71,7 @@ class Dispatcher:
         self._timers = Timers(self._timer_alive)
         self._running: Watch[Job] = Watch(self._ledger.is_over)
         self._backups: Watch[Job] = Watch(self._ledger.is_over)  # that a second line may follow
-        self._refusing: Watch[Query] = Watch(lambda query: query.done)  # started, and no degraded answer will do
+        self._patient: Watch[Query] = Watch(lambda query: query.done)  # started, where there is a second line
         self._backup_failures = 0  # in a row
         self._backups_paused_until = 0.0
         self._nobody_since: float | None = None  # no worker for singles
@@ -114,8 +115,10 @@ class Dispatcher:
         elif state is WorkerState.DRAINING:
             pool.drain(worker, now)
         elif (gone := pool.leave(worker)) is not None:
-            for job in list(gone.jobs):
-                self._lose(self._ledger.jobs.pop(job), now)
+            for number in list(gone.jobs):
+                job = self._ledger.jobs.pop(number)
+                self._pause_backups(job, now)
+                self._lose(job, now)
         return self._go_on(now)
 
     def completed(self, job: JobId, outcomes: Sequence[Outcome], now: float) -> list[Action]:
@@ -126,10 +129,10 @@ class Dispatcher:
             worker.done += 1
             if ended.source.role is Role.SINGLE:
                 worker.failures = 0
-                worker.recent.append(now - ended.started)
+                worker.recent.append(ended.seconds(now))
             else:
                 self._backup_failures = 0
-            self._learnt.observe(ended, now - ended.started)
+            self._learnt.observe(ended, ended.seconds(now))
             self._ledger.pay(ended, now)
             for position, (query, outcome) in enumerate(zip(ended.queries, outcomes, strict=True)):
                 self._ledger.detach(query, ended)
@@ -154,11 +157,7 @@ class Dispatcher:
                 worker.paused_until = now + self._pause(worker.failures)
                 self._ledger.pool.update(worker, now)
                 self._timers.add(worker.paused_until, self._after_pause, worker)
-            else:
-                # A backup model that fails must not cost the singles their workers: it pauses itself.
-                self._backup_failures += 1
-                self._backups_paused_until = now + self._pause(self._backup_failures)
-                self._timers.add(self._backups_paused_until, self._after_pause, None)
+            self._pause_backups(ended, now)
             self._lose(ended, now)
         return self._go_on(now)
 
@@ -167,7 +166,7 @@ class Dispatcher:
         found = self._ledger.end(job, now)
         if found is not None:
             ended, _ = found
-            self._learnt.observe_cancelled(ended, now - ended.started)
+            self._learnt.observe_cancelled(ended, ended.seconds(now))
             self._ledger.pay(ended, now)
             for query in ended.queries:
                 self._ledger.detach(query, ended)
@@ -189,9 +188,9 @@ class Dispatcher:
             self._timers.next,
             self._running.next(learnt.silence),
             self._backups.next(learnt.backup_late),
-            self._refusing.next(learnt.patience),
+            self._patient.next(learnt.patience),
         )
-        for head in self._ledger.groups.heads():
+        for head, _ in self._ledger.groups.heads():
             wanted = learnt.wanted_at(head)
             # Those whose time has come wait for a worker or the budget, not for the clock.
             if self._now < wanted < when:
@@ -231,8 +230,9 @@ class Dispatcher:
         for job in self._backups.due(learnt.backup_late, now):
             for query in job.queries:
                 self._second_line(query, now)
-        for query in self._refusing.due(learnt.patience, now):
-            self._second_line(query, now)
+        for query in self._patient.due(learnt.patience, now):
+            if not self._may_be_covered(query, now):
+                self._second_line(query, now)
         if self.policy.overtake:
             self._start_backups(now, learnt.patience)
         self._start_singles(now)
@@ -269,26 +269,25 @@ class Dispatcher:
             self._resends.popleft()
 
     def _start_backups(self, now: float, age: float = 0.0) -> None:
-        """Those whose oldest query is at least of this age."""
-        code, learnt = self.policy.code, self._learnt
+        """Of the groups that want one, the one with the oldest query first; `age`: only queries at least that old."""
+        code = self.policy.code
         if code is None or self.policy.beside or self._backups_paused_until > now:
             return
-        groups, capacity = self._ledger.groups, self._capacity
-        for group in groups:
-            while group:
-                head = next(iter(group.values()))
-                if now < head.started + age:
-                    break
-                full = self.policy.close_when_full and 1 < capacity <= len(group)
-                if not full and learnt.wanted_at(head) > now:
-                    break
-                worker, cost = self._find_for(head, code.role), learnt.backup_cost
-                if worker is None or not self._affords(head, cost):
-                    return
-                members = groups.take(group, capacity)
-                for member in members:
-                    member.grouped += 1
-                self._start(worker, code, members, now, cost)
+        while wanting := [(head.started, head, group) for head, group in self._ledger.groups.heads()
+                          if now >= head.started + age and self._wants_backup(head, len(group), now)]:  # fmt: skip
+            _, head, group = min(wanting, key=itemgetter(0))
+            worker, cost = self._find_for(head, code.role), self._learnt.backup_cost
+            if worker is None or not self._affords(head, cost):
+                return
+            members = self._ledger.groups.take(group, self._capacity)
+            for member in members:
+                member.grouped += 1
+            self._start(worker, code, members, now, cost)
+
+    def _wants_backup(self, head: Query, size: int, now: float) -> bool:
+        """A group is full, or the query at its head is late, or its deadline near."""
+        full = self.policy.close_when_full and 1 < self._capacity <= size and self._learnt.warm
+        return full or self._learnt.wanted_at(head) <= now
 
     def _find_for(self, query: Query, role: Role = Role.SINGLE) -> Worker | None:
         """A free worker; rather not one that runs a job of this query already."""
@@ -316,8 +315,10 @@ class Dispatcher:
                 return
             if query.accept_degraded or not code.degraded:
                 self._ledger.groups.add(query)
-            elif self.policy.second_line:
-                self._refusing.add(now, query)
+                if (last := self._learnt.last_moment(query)) != NEVER:
+                    self._timers.add(last, self._hurry, query)
+            if self.policy.second_line:
+                self._patient.add(now, query)
 
     # Ending without an answer.
 
@@ -338,6 +339,7 @@ class Dispatcher:
     def _go_silent(self, job: Job, now: float) -> None:
         """Nothing was heard of it for far too long: what it was to answer is covered, and its worker left alone."""
         self._ledger.silence(job, now)
+        self._pause_backups(job, now)
         for query in job.queries:
             if not query.done:
                 self._without(query, job, now)
@@ -355,16 +357,33 @@ class Dispatcher:
         elif not query.jobs:
             self._ledger.reject(query, Why.FAILED)
 
+    def _may_be_covered(self, query: Query, now: float) -> bool:
+        """Whether a backup of the policy's code has, or may still get, the query."""
+        code = self.policy.code
+        if code is None or (code.degraded and not query.accept_degraded):
+            return False
+        return query.grouped > 0 or (now >= self._backups_paused_until and self._ledger.pool.can(code.role))
+
     def _second_line(self, query: Query, now: float) -> None:
         """The backup is late too, or of no use: resend the single, once it is late."""
         if not self.policy.second_line or query.done or query.resent or query.waiting or query.held is not None:
             return
+        if not self._learnt.warm:
+            return  # nothing is called late yet
         due = query.started + self._learnt.patience
         if now < due:
             self._timers.add(due, self._second_line, query)
             return
         query.resent = True
         self._resends.append(query)
+
+    def _pause_backups(self, job: Job, now: float) -> None:
+        """After a backup that failed, vanished or went silent: its model must not cost the singles their workers."""
+        if job.source.role is Role.SINGLE:
+            return
+        self._backup_failures += 1
+        self._backups_paused_until = now + self._pause(self._backup_failures)
+        self._timers.add(self._backups_paused_until, self._after_pause, None)
 
     def _pause(self, failures: int) -> float:
         return min(self.policy.backoff_most, self.policy.backoff * 2.0 ** min(failures - 1, 60))
@@ -392,6 +411,9 @@ class Dispatcher:
         if isinstance(what, Query):
             return not what.done
         return not isinstance(what, Worker) or self._ledger.pool.get(what.id) is what
+
+    def _hurry(self, query: Query, now: float) -> None:
+        self._ledger.groups.hurry(query)
 
     def _after_patience(self, query: Query, now: float) -> None:
         if query.held is not None and self._accepts(query, query.held, now):

@@ -29,6 +29,13 @@ class Groups:
         key = self._key(query)
         self._open[key] = dict(sorted(self._open[key].items(), key=lambda item: item[1].started))
 
+    def hurry(self, query: Query) -> None:
+        """Put it before the others of its group, where it is in one."""
+        group = self._open.get(self._key(query), {})
+        if query.id in group:
+            query.hurried = True
+            self._open[self._key(query)] = {query.id: query} | group
+
     def remove(self, query: Query) -> None:
         """It has its outcome, or is in a job. No harm where it is in no group."""
         key = self._key(query)
@@ -43,13 +50,9 @@ class Groups:
             self.remove(query)
         return tuple(taken)
 
-    def __iter__(self) -> Iterator[dict[QueryId, Query]]:
-        """The groups, none of them empty; they may be changed meanwhile."""
-        return iter(list(self._open.values()))
-
-    def heads(self) -> Iterator[Query]:
-        """The oldest query of each."""
-        return (next(iter(group.values())) for group in self._open.values())
+    def heads(self) -> Iterator[tuple[Query, dict[QueryId, Query]]]:
+        """The first query of each group, and the group, which is not empty."""
+        return ((next(iter(group.values())), group) for group in self._open.values())
 
     def __len__(self) -> int:
         return sum(map(len, self._open.values()))

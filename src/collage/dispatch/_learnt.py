@@ -76,8 +76,12 @@ class Learnt:
         return self._backups.mean if self._own_model and self._backups.seen else self.singles.mean
 
     def wanted_at(self, query: Query) -> float:
-        """When a backup of the query, the oldest of its group, is wanted: when it is late, or its deadline near."""
-        when = query.started + self.trigger
-        if query.deadline is not None and self.warm:
-            when = min(when, max(query.started, query.deadline - 2 * self.backup_cost))
-        return when
+        """When a backup of the query, the first of its group, is wanted: once it is late, or its deadline near."""
+        return query.started if query.hurried else query.started + self.trigger
+
+    def last_moment(self, query: Query) -> float:
+        """When a backup must start to be of use before the deadline; NEVER where the query is late before that."""
+        if query.deadline is None or not self.warm:
+            return NEVER
+        when = query.deadline - 2 * self.backup_cost  # twice the mean, because half of them take longer
+        return when if when < query.started + self.trigger else NEVER

@@ -126,7 +126,7 @@ class Ledger:
 
     def pay(self, job: Job, now: float) -> None:
         """Count the seconds of a job that has ended, in whatever way."""
-        seconds = now - job.started
+        seconds = job.seconds(now)
         if job.extra:
             self.stats.extra_seconds += seconds
             self.budget.spend(seconds - job.cost)
@@ -137,7 +137,7 @@ class Ledger:
     def detach(self, query: Query, job: Job) -> None:
         """The job runs no more for this query."""
         query.jobs.discard(job.id)
-        if job.source.role is Role.SINGLE and not job.silent:
+        if job.source.role is Role.SINGLE and job.silent_after is None:
             query.singles -= 1
 
     def silence(self, job: Job, now: float) -> None:
@@ -147,7 +147,7 @@ class Ledger:
         self.pool.update(worker, now)
         for query in job.queries:
             query.singles -= job.source.role is Role.SINGLE
-        job.silent = True
+        job.silent_after = now - job.started
 
     def is_over(self, job: Job) -> bool:
         """Whether the job has ended."""

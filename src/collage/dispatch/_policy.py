@@ -75,6 +75,8 @@ class Policy(BaseModel):
     def _fits(self) -> Self:
         if self.code is Source.SINGLE:
             raise ValueError("code: a single is no backup; a second run of the single is a replica")
+        if self.code is Source.PARITY:
+            raise ValueError("code: there is no parity code yet")
         if self.dedicated and (self.code is None or self.code.role is Role.SINGLE):
             raise ValueError("dedicated: only a backup with a model of its own can have workers of its own")
         if self.beside and (self.trigger != "at_once" or self.code is not Source.REPLICA):

@@ -25,6 +25,7 @@ class Query:
     done: bool = False  # it has its outcome
     grouped: int = 0  # backups of the policy's code that it was in
     resent: bool = False  # by the second line
+    hurried: bool = False  # its deadline is so near that its backup must start now
     refused: bool = False  # a backup was wanted and the budget did not allow it; counted once
 
 
@@ -40,4 +41,8 @@ class Job:
     extra: bool  # paid from the budget
     cost: float  # seconds taken from the budget as it started
     cancelled: bool = False
-    silent: bool = False  # long overdue: what it was to answer is covered
+    silent_after: float | None = None  # seconds after which it was taken for lost, and what it was to answer covered
+
+    def seconds(self, now: float) -> float:
+        """How long it has run: as work, and as something to learn from, no longer than until it went silent."""
+        return now - self.started if self.silent_after is None else self.silent_after

@@ -103,10 +103,9 @@ class WorkerPool:
     def update(self, worker: Worker, now: float) -> None:
         """To be called after every change of a worker: keeps the list of the free."""
         free = self._free.setdefault(worker.roles, {})
+        free.pop(worker.id, None)
         if worker.id in self._workers and worker.free(now):
-            free.setdefault(worker.id, worker)
-        else:
-            free.pop(worker.id, None)
+            free[worker.id] = worker  # at the end: one that has just got a job is the last to get another
 
     def find(self, role: Role, avoid: Callable[[Worker], bool] | None = None) -> Worker | None:
         """A free worker that may run `role`: of those that may run least else, the longest free.
@@ -126,8 +125,10 @@ class WorkerPool:
         return best or spare
 
     def can(self, role: Role) -> bool:
-        """Whether any worker, free or not, may run `role`."""
-        return any(role in worker.roles and not worker.draining for worker in self._workers.values())
+        """Whether any worker, free or not, may run `role`, now or after what it runs."""
+        return any(
+            role in worker.roles and not worker.draining and not worker.silent for worker in self._workers.values()
+        )
 
     def _forget_free(self, worker: Worker) -> None:
         self._free.get(worker.roles, {}).pop(worker.id, None)

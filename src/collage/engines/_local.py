@@ -178,17 +178,19 @@ class _Station:
         while True:
             began = loop.time()
             self._gone.clear()
-            self._process = WorkerProcess(self._paths, self._threads, self._on_frame, self._on_gone)
+            process = None
             try:
+                process = self._process = WorkerProcess(self._paths, self._threads, self._on_frame, self._on_gone)
                 self._set_limit(self._start_seconds, "it was not ready in time")
                 await self._process.launch()
                 await self._gone.wait()
-            except OSError as error:
+            except Exception as error:  # no more processes, descriptors, threads or memory: perhaps later
                 self._on_gone(f"the process could not be started: {error}")
             finally:
                 self._set_limit(None)
                 self.ready = False
-                await asyncio.shield(self._process.bury())
+                if process is not None:
+                    await asyncio.shield(process.bury())
             backoff = _BACKOFF if loop.time() - began > _LONG_LIFE else min(backoff * 2, _BACKOFF_MOST)
             _log.warning("worker %s is down: %s; restarting in %.1f s", self.name, self.trouble, backoff)
             await asyncio.sleep(backoff)

@@ -61,7 +61,11 @@ class DataPlane:
         self.backup = self._parts.backup
         self.dispatcher: Dispatcher = self._parts.dispatcher()
         self.engine: Engine = engine or LocalEngine(
-            self._parts.models(), self._parts.roles(), threads=settings.threads, hold=hold
+            self._parts.models(),
+            self._parts.roles(),
+            threads=settings.threads,
+            hold=hold,
+            hung_seconds=settings.hung_seconds,
         )
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         tile = self.backup.card.preprocessing if self.backup else None
@@ -181,8 +185,14 @@ class DataPlane:
                 return [(index, prepare(images[index], fields[index])) for index in share]
 
             shares = [left[start::_THREADS] for start in range(min(_THREADS, len(left)))]
-            for share in await asyncio.gather(*(loop.run_in_executor(self._pool, work, share) for share in shares)):
-                done.update(share)
+            try:
+                for share in await asyncio.gather(*(loop.run_in_executor(self._pool, work, share) for share in shares)):
+                    done.update(share)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if self._stopping and not (task and task.cancelling()):  # not the caller: the threads have gone
+                    raise Unavailable("the service is stopping") from None
+                raise
         return [done[index] for index in range(len(images))]
 
     def _classified(self, result: Answered | Why, began: float) -> Classified:

@@ -222,7 +222,7 @@ class Driver:
             return
         try:
             answers = self._decode(kept, output)
-        except ValueError as error:
+        except Exception as error:  # a ValueError says what is wrong; any other must not cost the queries either
             _log.warning("worker %s: unusable output of a %s: %s", kept.worker, kept.source, error)
             self._handle(self.dispatcher.failed, job, str(error))
             return
@@ -260,10 +260,13 @@ class Driver:
             while self._events:
                 event, details = self._events.popleft()
                 for action in event(*details, self._clock.time()):
-                    self._act(action)
+                    try:
+                        self._act(action)
+                    except Exception:  # whoever waits for another action must not pay for this one
+                        _log.exception("could not carry out %s", action)
         finally:
             self._working = False
-        self._set_timer()
+            self._set_timer()
 
     def _act(self, action: Action) -> None:
         match action:
@@ -284,9 +287,9 @@ class Driver:
                 self._settle(self._queries.pop(query), control)
 
     def _start(self, start: Start) -> None:
-        code = self._codes[start.source]
         job = self._jobs[start.job] = _Job(start.source, start.worker, start.queries)
         try:
+            code = self._codes[start.source]
             inputs = code.encode([self._tensor(query, start.source) for query in start.queries])  # (1, C, H, W)
             if start.source is Source.COLLAGE and self._on_collage is not None:
                 job.canvas = inputs
@@ -311,7 +314,8 @@ class Driver:
                 if (scores := self._single_scores(query)) is not None:
                     present[position] = scores
         answers = code.decode(output, range(len(job.queries)), present)
-        if not answers and code.capacity == 1:
+        # A tile that is unknown is an answer of a kind; an output without a single number is not.
+        if not answers and (code.capacity == 1 or not np.isfinite(output).any()):
             raise ValueError("its values are not finite, or no probabilities")
         return answers
 

@@ -92,6 +92,9 @@ class ServingSettings(BaseSettings):
         10.0, gt=0, le=3600, description="seconds a query may take where the client names no deadline; 'none': no limit"
     )
     max_deadline: float = Field(60.0, gt=0, le=3600, description="the longest deadline a client may ask for, seconds")
+    hung_seconds: float = Field(
+        30.0, gt=0, le=3600, description="a worker whose job runs longer is killed and started again"
+    )
     drain_seconds: float = Field(
         10.0, ge=0, le=600, description="seconds that accepted queries have to finish after SIGTERM"
     )
