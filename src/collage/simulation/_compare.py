@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from collage.dispatch import Dispatcher, Policy, Role, Source, worker_roles
+from collage.dispatch import Dispatcher, DispatchStats, Policy, Role, Source, worker_roles
 from collage.simulation._service_times import ServiceTimes
 from collage.simulation._simulator import CallCost, Simulator
 
@@ -56,10 +57,20 @@ def compare(
             simulator = Simulator(
                 dispatcher, times, worker_roles(policy, names), np.random.default_rng([*words, 1]), costs=costs
             )
-            run = simulator.run(np.cumsum(gaps), lambda arrived: progress(name, load, arrived))  # noqa: B023
+            stats, before = dispatcher.stats, DispatchStats()
+
+            def arriving(arrived: int) -> None:
+                nonlocal before
+                if arrived == _WARMUP:
+                    before = replace(stats)  # noqa: B023
+                if arrived % 1000 == 0:
+                    progress(name, load, arrived)  # noqa: B023
+
+            run = simulator.run(np.cumsum(gaps), arriving)
             latencies, sources = run.latencies[_WARMUP:], run.sources[_WARMUP:]
             latencies = latencies[~np.isnan(latencies)]
-            stats = dispatcher.stats
+            spent = stats.single_seconds - before.single_seconds
+            backups = stats.backups_sent - before.backups_sent
             yield SimulatedRow(
                 policy=name,
                 load=load,
@@ -70,6 +81,6 @@ def compare(
                 p99=float(np.quantile(latencies, 0.99)),
                 p999=float(np.quantile(latencies, 0.999)),
                 degraded_share=sum(source is not None and source.degraded for source in sources) / len(sources),
-                extra_work=stats.extra_work,
-                tiles_per_backup=stats.tiles_sent / max(1, stats.backups_sent),
+                extra_work=(stats.extra_seconds - before.extra_seconds) / spent,
+                tiles_per_backup=(stats.tiles_sent - before.tiles_sent) / max(1, backups),
             )

@@ -17,7 +17,6 @@ from collage.dispatch import (
     Dispatcher,
     JobId,
     Outcome,
-    Reject,
     Role,
     Source,
     Start,
@@ -78,16 +77,15 @@ class Simulator:
     def run(
         self, arrivals: NDArray[np.float64], progress: Callable[[int], None] = lambda arrived: None
     ) -> SimulatedRun:
-        """Send a query at each of the arrivals (n,), seconds, rising, and go on until every one has its outcome.
+        """Send a query at each of the arrivals (n,), seconds, rising. Ends when all have an outcome and no job runs.
 
-        `progress` is told the number of arrivals now and then.
+        `progress` is told the number of arrivals before each of them.
         """
         self._arrived = arrivals.tolist()
         count = len(self._arrived)
         self._latencies, self._sources = [float("nan")] * count, [None] * count
-        self._left = count
         arrived = 0
-        while self._left:
+        while arrived < count or self._ends or self.dispatcher.view(self.now).in_flight:
             arrival = self._arrived[arrived] if arrived < count else float("inf")
             end = self._ends[0][0] if self._ends else float("inf")
             wake = self.dispatcher.next_tick
@@ -97,12 +95,13 @@ class Simulator:
             elif end <= arrival:
                 self.now, job = heapq.heappop(self._ends)
                 self._finish(job)
-            else:
+            elif arrived < count:
+                progress(arrived)
                 self.now = arrival
                 self._do(self.dispatcher.submit(arrived, "", None, True, arrival))
                 arrived += 1
-                if arrived % 1000 == 0:
-                    progress(arrived)
+            else:
+                raise RuntimeError("queries are left, and nothing will ever happen")
         return SimulatedRun(np.asarray(self._latencies), self._sources)
 
     def _finish(self, job: JobId) -> None:
@@ -123,9 +122,6 @@ class Simulator:
                 case Answer(query, source, _, _, _):
                     self._latencies[query] = self.now - self._arrived[query]
                     self._sources[query] = source
-                    self._left -= 1
-                case Reject():
-                    self._left -= 1
                 case Cancel(job):
                     if self._cancels and self._running.pop(job, None) is not None:
                         freed.append(job)
