@@ -171,18 +171,22 @@ def changed(row: Row, **changes: object) -> Row:
 @pytest.mark.parametrize(
     ("rival", "said"),
     [
-        ({"p99": 0.3}, "the lowest p99 of all"),
-        ({"p99": 0.1, "extra_work": 1.0}, "leads among policies"),
-        ({"p99": 0.1, "a_o": 0.80}, "leads among policies"),
-        ({"p99": 0.1}, "does not lead: `cheap`"),
+        ({"p99": 0.3}, "it beats `cheap`"),
+        ({"p99": 0.205}, "it cannot be told from `cheap`"),
+        ({"p99": 0.1}, "it is beaten by `cheap`"),
+        ({"p99": 0.1, "extra_work": 1.0}, "Faster at more extra work or a lower A_o: `cheap`"),
+        ({"p99": 0.1, "a_o": 0.80}, "Faster at more extra work or a lower A_o: `cheap`"),
+        ({"p99": 0.195, "extra_work": 1.0}, "As fast at more extra work or a lower A_o: `cheap`"),
+        ({"p99": 0.3, "extra_work": 1.0}, "it has no rival."),
     ],
 )
 def test_a_win_is_claimed_only_against_rivals_of_no_more_work_and_no_lower_accuracy(
     rival: dict[str, float], said: str
 ) -> None:
     ours, theirs = rows_of([*blocks("collage"), *blocks("cheap")])
-    ours = changed(ours, p99=0.2, extra_work=0.2, a_o=0.93)
-    theirs = changed(theirs, **({"p99": 0.2, "extra_work": 0.2, "a_o": 0.93} | rival))
+    ours = changed(ours, p99=0.2, p99_low=0.19, p99_high=0.21, extra_work=0.2, a_o=0.93)
+    theirs = changed(theirs, **({"extra_work": 0.2, "a_o": 0.93} | rival))
+    theirs = changed(theirs, p99_low=theirs.p99 - 0.01, p99_high=theirs.p99 + 0.01)
 
     (sentence,) = verdicts([ours, theirs])
     assert said in sentence

@@ -333,6 +333,13 @@ def test_planes_of_different_policies_follow_one_another_on_the_same_workers(mod
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("policy", sorted(PRESETS))
+def test_every_preset_finds_its_shipped_backup(policy: str) -> None:
+    plane = DataPlane(ServingSettings(policy=policy))
+    code = PRESETS[policy].code
+    assert (plane.backup.card.role if plane.backup else Role.SINGLE) is (code.role if code else Role.SINGLE)
+
+
 def test_models_that_do_not_fit_are_refused_at_once(models: Models, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is a collage; a single is needed"):
         DataPlane(settings(models, single=str(models["collage"])))
@@ -340,6 +347,8 @@ def test_models_that_do_not_fit_are_refused_at_once(models: Models, tmp_path: Pa
         DataPlane(settings(models, backup="none", policy="collage"))
     with pytest.raises(SettingsError, match=r"backup: .* is a collage; policy 'cheap' needs a cheap"):
         DataPlane(settings(models, policy="cheap"))
+    with pytest.raises(SettingsError, match="backup: no shipped collage model was made for greys"):
+        DataPlane(settings(models, backup="auto"))
     # The same collage-cnn, bound to another single.
     card = json.loads(models["collage"].read_text()) | {"single_sha256": hashlib.sha256(b"other").hexdigest()}
     (tmp_path / "other.json").write_text(json.dumps(card))

@@ -151,6 +151,8 @@ def test_tritons_timeout_is_a_deadline_in_microseconds(timeout: int, deadline: f
         (_tensor(data=["0.5"] * 48), r"inputs\[0\]\.data: something other than numbers"),
         (_tensor(data=[*[0.5] * 47, "0.5"]), r"inputs\[0\]\.data: something other than numbers"),
         (_tensor(data=[*[0.5] * 47, None]), r"inputs\[0\]\.data: something other than numbers"),
+        (_tensor(data=["x" * 1_000_000, *[0.5] * 500_000]), r"inputs\[0\]\.data: something other than numbers"),
+        (_tensor(data=[["x" * 1_000_000, *[0.5] * 500_000]]), r"inputs\[0\]\.data: something other than numbers"),
         (_tensor(data=[{}] * 48), r"inputs\[0\]\.data: something other than numbers"),
         (_tensor(data=[[0.5] * 24] * 2), r"inputs\[0\]\.data: nested as \[2, 24\]"),
         (_tensor(data=[[0.5], [0.5, 0.5]]), r"inputs\[0\]\.data: lists of unequal length"),

@@ -56,8 +56,9 @@ def _find(dataset: str, limit: int, single: LoadedModel) -> tuple[list[File], st
             [File(path.name, path.read_bytes(), classes.index(label)) for path, label in samples],
             f"{dataset}, the {len(samples)} shipped test images",
         )
-    # Image folders are sorted by class: an even stride keeps every class.
-    files = files[:: max(1, len(files) // limit)][:limit]
+    # Image folders are sorted by class: images spread evenly keep every class.
+    if len(files) > limit:
+        files = [files[index] for index in np.linspace(0, len(files) - 1, limit).astype(int)]
     return files, f"{dataset}, {len(files)} of its test images"
 
 

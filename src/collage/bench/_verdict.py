@@ -31,21 +31,31 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 
 
 def _verdict(ours: Row, rows: Sequence[Row]) -> str:
-    cell = f"{STRAGGLERS[ours.straggler].capitalize()}, load {ours.load:g}"
-    rivals = [row for row in rows if (row.straggler, row.load) == (ours.straggler, ours.load) and row is not ours]
-    faster = sorted((row for row in rivals if row.p99 < ours.p99), key=lambda row: row.p99)
-    beaten_fairly = [row for row in fair_rivals(ours, rows) if row.p99 < ours.p99]
-    own = f"`{ours.policy}` p99 {ours.p99 * 1000:.1f} ms at {ours.extra_work:.0%} extra work, A_o {ours.a_o:.1%}"
-    if not faster:
-        following = min(rivals, key=lambda row: row.p99, default=None)
-        return f"{cell}: {own}: the lowest p99 of all" + (f"; next {_brief(following)}." if following else ".")
-    best = ", ".join(map(_brief, faster))
-    if beaten_fairly:
-        names = ", ".join(f"`{row.policy}`" for row in beaten_fairly)
-        return f"{cell}: {own} does not lead: {names} is better at no more extra work and no lower A_o. Faster: {best}."
-    leads = "leads among policies of no more extra work and no lower A_o"
-    return f"{cell}: {own}: {leads}. Faster, but dearer or less accurate: {best}."
+    cell = [row for row in rows if (row.straggler, row.load) == (ours.straggler, ours.load) and row is not ours]
+    fair = fair_rivals(ours, rows)
+    dearer = [row for row in cell if row not in fair]
+    said = [
+        _list("it beats", [row for row in fair if ours.p99_high < row.p99_low]),
+        _list("it cannot be told from", [row for row in fair if _overlap(ours, row)]),
+        _list("it is beaten by", [row for row in fair if row.p99_high < ours.p99_low]),
+    ]
+    among = "; ".join(part for part in said if part) or "it has no rival"
+    faster = _list("Faster at more extra work or a lower A_o:", [row for row in dearer if row.p99_high < ours.p99_low])
+    even = _list("As fast at more extra work or a lower A_o:", [row for row in dearer if _overlap(ours, row)])
+    return (
+        f"{STRAGGLERS[ours.straggler].capitalize()}, load {ours.load:g}: {_brief(ours)}. Among policies with no more"
+        f" extra work and no lower A_o, {among}.{f' {faster}.' if faster else ''}{f' {even}.' if even else ''}"
+    )
+
+
+def _overlap(ours: Row, theirs: Row) -> bool:
+    """Whether the intervals of the two p99 touch: then neither is called lower."""
+    return ours.p99_low <= theirs.p99_high and theirs.p99_low <= ours.p99_high
+
+
+def _list(words: str, rows: Sequence[Row]) -> str:
+    return f"{words} " + ", ".join(map(_brief, sorted(rows, key=lambda row: row.p99))) if rows else ""
 
 
 def _brief(row: Row) -> str:
-    return f"`{row.policy}` ({row.p99 * 1000:.1f} ms at {row.extra_work:.0%}, A_o {row.a_o:.1%})"
+    return f"`{row.policy}` (p99 {row.p99 * 1000:.1f} ms, extra work {row.extra_work:.0%}, A_o {row.a_o:.1%})"

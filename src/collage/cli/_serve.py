@@ -20,7 +20,7 @@ def serve(
     port: int | None = typer.Option(None, help="TCP port; 0 picks a free one (default 8080)"),
     single: str | None = typer.Option(None, help="Name or path of the single (default fashion-mnist-single)"),
     backup: str | None = typer.Option(
-        None, help="Name or path of its backup, or 'none' (default fashion-mnist-collage-3x3)"
+        None, help="Name or path of its backup, or 'none' (default: the shipped one that the policy needs)"
     ),
     workers: int | None = typer.Option(None, help="Worker processes (default 4)"),
     threads: int | None = typer.Option(None, help="Threads of one worker's model runtime (default 1)"),
@@ -36,7 +36,7 @@ def serve(
     Every setting can also come from the file or from the environment, as COLLAGE_SERVE_PORT=9000; flags win over the
     environment, and the environment over the file.
     """
-    from collage.serving import load_settings
+    from collage.serving import DataPlane, load_settings
     from collage.serving import serve as serve_until_stopped
 
     settings = load_settings(
@@ -56,8 +56,13 @@ def serve(
     )
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
+    plane = DataPlane(settings)
+
     def say(url: str) -> None:
-        typer.echo(f"{settings.single} on {settings.workers} workers, backup {settings.backup or 'none'}")
+        backup = plane.backup.card.name if plane.backup else "no model of its own"
+        typer.echo(
+            f"{plane.single.card.name} on {settings.workers} workers, policy {settings.policy}, backup: {backup}"
+        )
         typer.echo(f"Serving at {url}  (try: curl --data-binary @IMAGE {url}/v1/classify)")
 
-    serve_until_stopped(settings, on_ready=say)
+    serve_until_stopped(settings, on_ready=say, plane=plane)

@@ -20,6 +20,6 @@ def open_dataset(name: str) -> Dataset:
     """
     if name in _NAMED:
         return _NAMED[name]()
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return ImageFolder(Path(name))
     raise DataMissing(f"no dataset {name!r}: give a folder of images, or one of {', '.join(sorted(_NAMED))}")

@@ -16,6 +16,7 @@ import binascii
 import math
 import struct
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from collage.serving._oip_model import OipModel
 _ITEM_BYTES = {"FP32": 4, "UINT8": 1}
 _LAYOUTS = ("NCHW", "NHWC")
 _MAX_RANK = 4
+_MOST_AXES = 8  # of lists in JSON, before they are looked at closely
 _LENGTH = struct.Struct("<I")
 
 Data = memoryview | list[Any]  # binary extension, or JSON
@@ -107,11 +109,12 @@ def _from_binary(datatype: str, shape: Sequence[int], data: memoryview, field: s
 
 def _from_json(datatype: str, shape: Sequence[int], data: list[Any], field: str) -> NDArray[Any]:
     """Flat or nested lists of numbers, row by row."""
+    _check_numbers(datatype, data, field)
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, OverflowError):  # ragged, or deeper than numpy's 64 axes
         raise InvalidInput("lists of unequal length or too deep", field=f"{field}.data") from None
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "iuf":  # whole numbers beyond 64 bits
         raise InvalidInput(f"something other than numbers; {datatype} needs numbers only", field=f"{field}.data")
     if array.ndim != 1 and array.shape != tuple(shape):
         raise InvalidInput(f"nested as {list(array.shape)}, but shape is {list(shape)}", field=f"{field}.data")
@@ -123,6 +126,25 @@ def _from_json(datatype: str, shape: Sequence[int], data: list[Any], field: str)
         return array.astype(np.uint8).reshape(shape)
     with np.errstate(over="ignore"):  # 1e300 becomes inf, which the data plane refuses by name
         return array.astype(np.float32).reshape(shape)
+
+
+def _check_numbers(datatype: str, data: list[Any], field: str) -> None:
+    """Before numpy sees it: one long text among numbers would make every number as long."""
+    level = data
+    for _ in range(_MOST_AXES):
+        kinds = set(map(type, level))
+        if kinds <= {int, float}:
+            return
+        if kinds != {list}:
+            ragged = kinds <= {int, float, list}
+            raise InvalidInput(
+                "lists of unequal length or too deep"
+                if ragged
+                else f"something other than numbers; {datatype} needs numbers only",
+                field=f"{field}.data",
+            )
+        level = list(chain.from_iterable(level))
+    raise InvalidInput("lists of unequal length or too deep", field=f"{field}.data")
 
 
 def _files(shape: Sequence[int], data: Data, field: str) -> list[bytes]:

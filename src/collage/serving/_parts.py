@@ -8,7 +8,7 @@ from collage.codes import CheapCode, Code, CollageCode, ReplicaCode
 from collage.dispatch import Dispatcher, Policy, Role, Source, WorkerId, worker_roles
 from collage.exceptions import ModelError, SettingsError
 from collage.serving._settings import ServingSettings
-from collage.zoo import LoadedModel, check_bound, load_model
+from collage.zoo import LoadedModel, check_bound, list_models, load_model
 
 _WITHOUT = "policies none, hedge and replicate do without"
 
@@ -31,6 +31,8 @@ class Parts:
         name = self._settings.backup
         if name is None:
             raise SettingsError(f"backup: policy {self._settings.policy!r} needs a {source} model; {_WITHOUT}")
+        if name == "auto":
+            return self._shipped_backup(source)
         backup = load_model(name)
         if backup.card.role is not source.role:
             raise SettingsError(
@@ -38,6 +40,17 @@ class Parts:
             )
         check_bound(self.single, backup)
         return backup
+
+    def _shipped_backup(self, source: Source) -> LoadedModel:
+        """The shipped model of this kind that was made for the single."""
+        ours = self.single.card
+        for model in list_models():
+            if model.card.role is source.role and model.card.single_sha256 == ours.sha256:
+                return model
+        raise SettingsError(
+            f"backup: no shipped {source} model was made for {ours.name}, and policy {self._settings.policy!r} needs"
+            f" one; name a file; {_WITHOUT}"
+        )
 
     def models(self) -> dict[Role, Path]:
         """The ONNX file of each role."""

@@ -56,7 +56,8 @@ class ServingSettings(BaseSettings):
     # What it serves
     single: str = Field("fashion-mnist-single", min_length=1, description="the single: a shipped name or a path")
     backup: OptionalName = Field(
-        "fashion-mnist-collage-3x3", description="the backup model: a shipped name, a path, or 'none'"
+        "auto",
+        description="the backup model: a shipped name, a path, 'none', or 'auto': the shipped one of the policy's kind",
     )
     workers: int = Field(4, ge=1, le=256, description="worker processes; each holds the single and the backup")
     threads: int = Field(1, ge=1, le=64, description="threads of one worker's model runtime")
