@@ -8,7 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from collage.serving import ServingSettings
 
 
 def test_the_page_and_its_files(start_gateway: Callable[..., Any]) -> None:
@@ -82,16 +85,43 @@ def test_the_last_collage_is_the_picture_that_was_classified(start_gateway: Call
             assert tile["confidence"] > 0.9
 
 
+@pytest.mark.parametrize(("settings", "shown"), [({}, True), ({"show_collages": False}, False)])
+def test_collages_are_shown_to_nobody_who_must_not_see_them(
+    start_gateway: Callable[..., Any], settings: dict[str, bool], shown: bool
+) -> None:
+    gateway = start_gateway(hold=0.03, policy_overrides={"warmup": 1, "trigger_quantile": 0.0}, **settings)
+    for _ in range(20):
+        gateway.classify("dark")
+    assert gateway.status()["backups_sent"] > 0
+    assert (gateway.status()["collage"] is not None) is shown
+    assert gateway.ask("GET", "/v1/collage.png")[0] == (200 if shown else 404)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"host": "0.0.0.0", "demo": True}, True),
+        ({"host": "0.0.0.0", "show_collages": True}, True),
+    ],
+)
+def test_by_default_collages_are_shown_where_no_other_machine_can_look(changes: dict[str, Any], shown: bool) -> None:
+    assert ServingSettings(**changes).collages_shown is shown
+
+
 def test_the_button_is_for_demonstrations_and_for_this_page_only(start_gateway: Callable[..., Any]) -> None:
     assert start_gateway().ask("POST", "/demo/straggle")[0] == 404
     gateway = start_gateway(demo=True)
     assert gateway.ask("GET", "/demo/straggle")[0] == 405
     assert gateway.ask("POST", "/demo/straggle", headers={"Sec-Fetch-Site": "cross-site"})[0] == 403
+    assert gateway.ask("POST", "/demo/straggle", headers={"Origin": "http://elsewhere.example"})[0] == 403
     status, content, _ = gateway.ask("POST", "/demo/straggle?worker=%3Cb%3E")
     assert status == 400
     assert b"worker: '<b>' is no worker that is up" in content
     assert {worker["straggling_for"] for worker in gateway.status()["workers"]} == {0}
-    status, content, _ = gateway.ask("POST", "/demo/straggle", headers={"Sec-Fetch-Site": "same-origin"})
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": gateway.url}
+    status, content, _ = gateway.ask("POST", "/demo/straggle", headers=own)
     assert status == 200
     assert b'"worker":"w0"' in content
     assert [worker["straggling_for"] > 0 for worker in gateway.status()["workers"]] == [True, False, False]

@@ -65,7 +65,9 @@ def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]
 
     async def straggle(request: Request) -> Response:
         # A page of another site must not press the button in its visitor's name.
-        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        origin = request.headers.get("origin")  # some browsers send only this one
+        foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
+        if foreign or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise HTTPException(403, "only for this service's own page")
         return json_response(status.straggle(request.query_params.get("worker")))
 

@@ -64,10 +64,21 @@ class _Counted:
         self._app, self._metrics, self._paths = app, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        def count(status: int) -> None:
+            nonlocal started
+            started = True
+            self._metrics.responses.labels(self._paths.get(scope.get("endpoint"), "other"), str(status)).inc()
+
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                path = self._paths.get(scope.get("endpoint"), "other")
-                self._metrics.responses.labels(path, str(message["status"])).inc()
+                count(message["status"])
             await send(message)
 
-        await self._app(scope, receive, counting)
+        try:
+            await self._app(scope, receive, counting)
+        except Exception:
+            if not started and scope["type"] == "http":
+                count(500)  # which is answered further out
+            raise

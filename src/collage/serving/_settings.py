@@ -102,6 +102,11 @@ class ServingSettings(BaseSettings):
 
     # How it is watched
     demo: bool = Field(False, description="let a visitor of the first page make a worker straggle")
+    show_collages: bool | None = Field(
+        None,
+        description="show the last collage, which holds clients' images, to whoever opens the first page; by default "
+        "only where no other machine can, or in a demo",
+    )
     log_level: LogLevel = Field("info", description="least severe message that is logged")
 
     @model_validator(mode="after")
@@ -117,6 +122,13 @@ class ServingSettings(BaseSettings):
         if self.max_images > self.max_queue:
             raise ValueError(f"max_images ({self.max_images}) must be at most max_queue ({self.max_queue})")
         return self
+
+    @property
+    def collages_shown(self) -> bool:
+        """Whether the first page has the last collage."""
+        if self.show_collages is not None:
+            return self.show_collages
+        return self.demo or self.host in ("127.0.0.1", "::1", "localhost")
 
     @classmethod
     def settings_customise_sources(

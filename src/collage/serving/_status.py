@@ -49,7 +49,8 @@ class Status:
         self._kept: dict[str, Any] = {}
         self._kept_at = -_FRESH_SECONDS
         plane.on_answered.append(self._answered)
-        plane.on_collage.append(self._collage_came)
+        if settings.collages_shown:
+            plane.on_collage.append(self._collage_came)
 
     def canvas(self, version: int | None = None) -> FloatArray | None:
         """A collage as its model saw it, normalised (C, H, W): that of a recent status, or the last; None: none yet."""
