@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,13 @@ def test_tritons_timeout_is_a_deadline_in_microseconds(timeout: int, deadline: f
         (_tensor(data=[*[0.5] * 47, None]), r"inputs\[0\]\.data: something other than numbers"),
         (_tensor(data=["x" * 1_000_000, *[0.5] * 500_000]), r"inputs\[0\]\.data: something other than numbers"),
         (_tensor(data=[["x" * 1_000_000, *[0.5] * 500_000]]), r"inputs\[0\]\.data: something other than numbers"),
+        (_tensor(data=[*[0.5] * 47, True]), r"inputs\[0\]\.data: something other than numbers"),
+        (_tensor(data=[*[0.5] * 47, [0.5]]), r"inputs\[0\]\.data: lists of unequal length"),
+        (_tensor(data=[[[[[0.5] * 48]]]]), r"inputs\[0\]\.data: nested deeper than shape"),
+        (_tensor(data=[0.5] * 49), r"inputs\[0\]\.data: 49 numbers"),
+        (_tensor(data=[[0.5] * 48] * 48), r"inputs\[0\]\.data: 2304 numbers"),
+        (_tensor(data=[[]] * 48), r"inputs\[0\]\.data: nested as \[48, 0\]"),
+        (_tensor(data=[]), r"inputs\[0\]\.data: 0 numbers"),
         (_tensor(data=[{}] * 48), r"inputs\[0\]\.data: something other than numbers"),
         (_tensor(data=[[0.5] * 24] * 2), r"inputs\[0\]\.data: nested as \[2, 24\]"),
         (_tensor(data=[[0.5], [0.5, 0.5]]), r"inputs\[0\]\.data: lists of unequal length"),
@@ -179,6 +187,25 @@ def test_what_is_wrong_with_a_tensor_is_named(tensor: object, named: str) -> Non
     assert caught.value.status == 400
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("shape", [[1, 3, 4, 4], [1, 200, 100, 1]])
+@pytest.mark.parametrize("nested", [False, True])
+def test_text_among_numbers_takes_no_memory(shape: list[int], nested: bool) -> None:
+    data = ["x" * 2000, *[0] * 19_999]  # as an array of texts: 160 MB
+    tensor = _tensor(datatype="UINT8", shape=shape, data=[data] if nested else data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput, match=r"inputs\[0\]\.data: "):
+            _parse(tensor)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_whole_numbers_of_any_size_are_fp32() -> None:
+    (image,) = _arrays(_parse(_tensor(data=[2**64 - 1, -(2**63), *[1] * 45, 1e300])))
+    assert image.ravel()[[0, 1, 2, 47]].tolist() == [2.0**64, -(2.0**63), 1.0, np.inf]
 
 
 @pytest.mark.parametrize(
