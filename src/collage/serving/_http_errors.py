@@ -46,6 +46,10 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
     return Response(status_code=_GONE)
 
 
+async def _on_no_memory(_request: Request, _error: Exception) -> Response:
+    return json_response({"error": "not enough memory for this request now"}, 503, {"Retry-After": "1"})
+
+
 async def _on_bug(_request: Request, _error: Exception) -> Response:
     return json_response({"error": "internal error; the server's log has it"}, 500)  # Starlette raises it again: logged
 
@@ -56,5 +60,6 @@ def exception_handlers() -> dict[Any, Any]:
         CollageError: _on_collage_error,
         HTTPException: _on_http_exception,
         ClientDisconnect: _on_disconnect,
+        MemoryError: _on_no_memory,
         Exception: _on_bug,
     }

@@ -109,7 +109,7 @@ def _from_binary(datatype: str, shape: Sequence[int], data: memoryview, field: s
 
 def _from_json(datatype: str, shape: Sequence[int], data: list[Any], field: str) -> NDArray[Any]:
     """Flat or nested lists of numbers, row by row."""
-    _check_numbers(datatype, data, field)
+    _check_numbers(datatype, shape, data, field)
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, OverflowError):  # ragged, or deeper than numpy's 64 axes
@@ -128,14 +128,12 @@ def _from_json(datatype: str, shape: Sequence[int], data: list[Any], field: str)
         return array.astype(np.float32).reshape(shape)
 
 
-def _check_numbers(datatype: str, data: list[Any], field: str) -> None:
+def _check_numbers(datatype: str, shape: Sequence[int], data: list[Any], field: str) -> None:
     """Before numpy sees it: one long text among numbers would make every number as long."""
-    level = data
+    level, most = data, math.prod(shape)
     for _ in range(_MOST_AXES):
         kinds = set(map(type, level))
-        if kinds <= {int, float}:
-            return
-        if kinds != {list}:
+        if not (kinds <= {int, float} or kinds == {list}):
             ragged = kinds <= {int, float, list}
             raise InvalidInput(
                 "lists of unequal length or too deep"
@@ -143,6 +141,10 @@ def _check_numbers(datatype: str, data: list[Any], field: str) -> None:
                 else f"something other than numbers; {datatype} needs numbers only",
                 field=f"{field}.data",
             )
+        if len(level) > most:  # no more of them is gone through
+            raise InvalidInput(f"{len(level)} elements; shape {list(shape)} needs {most}", field=f"{field}.data")
+        if kinds != {list}:
+            return
         level = list(chain.from_iterable(level))
     raise InvalidInput("lists of unequal length or too deep", field=f"{field}.data")
 

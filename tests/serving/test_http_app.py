@@ -1,0 +1,53 @@
+"""The application without a socket: what becomes of errors that no client can cause at will."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collage.serving import DataPlane, ServingSettings
+from collage.serving._http_app import create_app
+
+Sent = list[dict[str, Any]]
+
+
+async def _post(app: Any, path: str) -> Sent:
+    """What the application sends in answer to an empty POST, until it ends or raises."""
+    sent: Sent = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+        "http_version": "1.1",
+        "scheme": "http",
+        "root_path": "",
+    }
+    await app(scope, receive, send)
+    return sent
+
+
+def test_too_little_memory_is_no_fault_of_the_service(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ServingSettings(single=str(models["single"]), backup=str(models["collage"]))
+    app = create_app(DataPlane(settings), settings)
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("collage.serving._http_oip.parse_infer", full)
+    start, body = asyncio.run(_post(app, "/v2/models/greys/infer"))
+    assert start["status"] == 503
+    assert (b"retry-after", b"1") in start["headers"]
+    assert b"not enough memory" in body["body"]
