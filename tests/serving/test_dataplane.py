@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,9 @@ from collage.dispatch import PRESETS, Role, Source
 from collage.engines import CancelEffect, EngineListener, LocalEngine
 from collage.exceptions import DeadlineExceeded, InvalidImage, InvalidInput, ModelError, SettingsError, Unavailable
 from collage.serving import Classified, CollageSeen, DataPlane, Encoded, Pixels, ServingSettings, Tensor
+from collage.serving._dataplane import _THREADS
+from collage.serving._inputs import ImageInput
+from collage.serving._prepare import Prepared
 
 Png = Callable[[int], bytes]
 Models = dict[str, Path]
@@ -312,6 +316,46 @@ class Turn:
 class Nobody:
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_: None
+
+
+@pytest.mark.parametrize("how", ["deadline", "gone", "stopping"])
+def test_images_of_an_abandoned_request_are_not_decoded(
+    models: Models, png: Png, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with running(models, policy="none", backup="none") as plane:
+            begun: list[str] = []
+            decoding, go_on, prepare = threading.Event(), threading.Event(), plane._preparer.prepare
+
+            def held(image: ImageInput, field: str) -> Prepared:
+                begun.append(field)
+                decoding.set()
+                go_on.wait()
+                return prepare(image, field)
+
+            monkeypatch.setattr(plane._preparer, "prepare", held)
+            pixels = Pixels(np.zeros((8, 8, 3), np.uint8))
+            query = asyncio.ensure_future(plane.classify([pixels] * 60, deadline=0.1 if how == "deadline" else None))
+            try:
+                await asyncio.to_thread(decoding.wait)
+                if how == "deadline":
+                    with pytest.raises(DeadlineExceeded):
+                        await asyncio.wait_for(query, 60)
+                elif how == "gone":
+                    query.cancel()
+                    await asyncio.wait((query,))
+                else:
+                    await plane.stop()
+            finally:
+                go_on.set()
+            assert plane._pool is not None
+            await asyncio.to_thread(plane._pool.shutdown)  # every image that will be decoded has been
+            assert len(begun) <= _THREADS
+            if how == "stopping":
+                with pytest.raises(Unavailable, match="the service is stopping"):
+                    await query
+
+    asyncio.run(main())
 
 
 def test_planes_of_different_policies_follow_one_another_on_the_same_workers(models: Models, png: Png) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -139,7 +140,11 @@ class DataPlane:
             raise InvalidInput(f"{deadline}; a number of seconds above 0 is needed", field="deadline")
         with self._taken_in(len(images)) as driver:
             began = driver.now
-            prepared = await self._prepare(images)
+            try:
+                async with asyncio.timeout(deadline):
+                    prepared = await self._prepare(images)
+            except TimeoutError:
+                raise _refusal(Why.DEADLINE) from None
             if self._stopping:
                 raise Unavailable("the service is stopping")
             until = None if deadline is None else began + deadline
@@ -180,9 +185,10 @@ class DataPlane:
         left = [index for index in range(len(images)) if index not in done]
         if left:
             prepare, loop = self._preparer.prepare, asyncio.get_running_loop()
+            over = threading.Event()  # nobody waits for the rest: too late, the client gone, another image bad
 
             def work(share: list[int]) -> list[tuple[int, Prepared]]:
-                return [(index, prepare(images[index], fields[index])) for index in share]
+                return [(index, prepare(images[index], fields[index])) for index in share if not over.is_set()]
 
             shares = [left[start::_THREADS] for start in range(min(_THREADS, len(left)))]
             try:
@@ -193,6 +199,8 @@ class DataPlane:
                 if self._stopping and not (task and task.cancelling()):  # not the caller: the threads have gone
                     raise Unavailable("the service is stopping") from None
                 raise
+            finally:
+                over.set()
         return [done[index] for index in range(len(images))]
 
     def _classified(self, result: Answered | Why, began: float) -> Classified:
