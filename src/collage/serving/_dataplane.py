@@ -188,7 +188,14 @@ class DataPlane:
             over = threading.Event()  # nobody waits for the rest: too late, the client gone, another image bad
 
             def work(share: list[int]) -> list[tuple[int, Prepared]]:
-                return [(index, prepare(images[index], fields[index])) for index in share if not over.is_set()]
+                found = []
+                for index in share:
+                    if self._stopping:
+                        raise Unavailable("the service is stopping")
+                    if over.is_set():
+                        break
+                    found.append((index, prepare(images[index], fields[index])))
+                return found
 
             shares = [left[start::_THREADS] for start in range(min(_THREADS, len(left)))]
             try:
