@@ -89,7 +89,7 @@ def test_the_last_collage_is_the_picture_that_was_classified(start_gateway: Call
 def test_collages_are_shown_to_nobody_who_must_not_see_them(
     start_gateway: Callable[..., Any], settings: dict[str, bool], shown: bool
 ) -> None:
-    gateway = start_gateway(hold=0.03, policy_overrides={"warmup": 1, "trigger_quantile": 0.0}, **settings)
+    gateway = start_gateway(hold=0.03, policy_overrides={"trigger": "at_once", "budget": 4.0}, **settings)
     for _ in range(20):
         gateway.classify("dark")
     assert gateway.status()["backups_sent"] > 0
