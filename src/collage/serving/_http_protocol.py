@@ -1,8 +1,9 @@
 """uvicorn's HTTP/1.1 connection, with what it lacks against slow and endless clients.
 
-uvicorn limits neither the time nor the bytes of a request's head, and reads on without end where a response went out
-before the request's body had come in. Here a head has a time and a size, and an unfinished body a moment to end: long
-enough for the client to read why it was refused, which closing at once would take from it.
+uvicorn limits neither the time nor the bytes of a request's head, reads on without end where a response went out
+before the request's body had come in, and waits without end for a client that does not read. Here a head has a time and
+a size, an unfinished body a moment to end (long enough for the client to read why it was refused, which closing at once
+would take from it), and an answer a time in which the client must take some of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from collage.serving._settings import ServingSettings
 
@@ -22,12 +24,15 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection. `guarded` sets the limits."""
 
     head_seconds: float
+    write_seconds: float
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reading_head = True
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None  # while answers wait for the client to read
+        self._answering: RequestResponseCycle | None = None  # others wait behind it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
@@ -35,7 +40,21 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_unread()
+        if self._answering is not None and not self._answering.response_complete:  # uvicorn tells the newest only
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._abort_unread()
+
+    def resume_writing(self) -> None:
+        self._stop_unread()
+        super().resume_writing()
+        if self.transport.is_closing():  # closing waits for the rest to be read
+            self._abort_unread()
 
     def data_received(self, data: bytes) -> None:
         if self._reading_head and self._timer is None:
@@ -45,7 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._timer is not None and self._reading_head:  # still inside a head
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
-                self.transport.close()
+                self._close()
 
     def on_headers_complete(self) -> None:
         self._reading_head = False
@@ -57,21 +76,46 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._reading_head = True
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self._reading_head and self.cycle.response_complete:  # the answer came before the body's end
             self._close_after(_LINGER_SECONDS)
+        if self.transport.is_closing():
+            self._abort_unread()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.transport.is_closing():
+            self._close()
 
     def _close_after(self, seconds: float) -> None:
         self._stop_timer()
-        self._timer = self.loop.call_later(seconds, self.transport.close)
+        self._timer = self.loop.call_later(seconds, self._close)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _close(self) -> None:
+        self.transport.close()
+        self._abort_unread()
+
+    def _abort_unread(self) -> None:
+        """Unless the client reads, or the connection ends, in time. A close alone waits for it as long as it likes."""
+        if self._unread is None:
+            self._unread = self.loop.call_later(self.write_seconds, self.transport.abort)
+
+    def _stop_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
 
 def guarded(settings: ServingSettings) -> type[GuardedProtocol]:
     """The class of connections for uvicorn, which makes them itself and passes no settings of ours."""
-    return type("Connection", (GuardedProtocol,), {"head_seconds": settings.head_seconds})
+    limits = {"head_seconds": settings.head_seconds, "write_seconds": settings.write_seconds}
+    return type("Connection", (GuardedProtocol,), limits)

@@ -86,6 +86,9 @@ class ServingSettings(BaseSettings):
     max_connections: int = Field(1000, ge=1, le=100_000, description="open connections; beyond it 503")
     head_seconds: float = Field(10.0, gt=0, le=3600, description="time a client has to send a request's headers")
     body_seconds: float = Field(30.0, gt=0, le=3600, description="time a client has to send a request's body")
+    write_seconds: float = Field(
+        30.0, gt=0, le=3600, description="time a client may leave answers unread before its connection is cut"
+    )
     keep_alive_seconds: float = Field(75.0, gt=0, le=3600, description="time an idle connection is kept open")
 
     # How long it takes
