@@ -14,8 +14,8 @@ from collage.serving._http_app import create_app
 Sent = list[dict[str, Any]]
 
 
-async def _post(app: Any, path: str) -> Sent:
-    """What the application sends in answer to an empty POST, until it ends or raises."""
+async def _ask(app: Any, path: str, method: str = "POST") -> Sent:
+    """What the application sends in answer to a request without a body, until it ends or raises."""
     sent: Sent = []
 
     async def receive() -> dict[str, Any]:
@@ -26,7 +26,7 @@ async def _post(app: Any, path: str) -> Sent:
 
     scope = {
         "type": "http",
-        "method": "POST",
+        "method": method,
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
@@ -47,7 +47,22 @@ def test_too_little_memory_is_no_fault_of_the_service(models: dict[str, Path], m
         raise MemoryError
 
     monkeypatch.setattr("collage.serving._http_oip.parse_infer", full)
-    start, body = asyncio.run(_post(app, "/v2/models/greys/infer"))
+    start, body = asyncio.run(_ask(app, "/v2/models/greys/infer"))
     assert start["status"] == 503
     assert (b"retry-after", b"1") in start["headers"]
     assert b"not enough memory" in body["body"]
+
+
+def test_an_unexpected_error_is_counted_once(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ServingSettings(single=str(models["single"]), backup=str(models["collage"]))
+    app = create_app(DataPlane(settings), settings)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("collage.serving._http_oip.parse_infer", broken)
+    with pytest.raises(ZeroDivisionError):  # logged by the server
+        asyncio.run(_ask(app, "/v2/models/greys/infer"))
+    _, body = asyncio.run(_ask(app, "/metrics", "GET"))
+    line = b'collage_http_responses_total{route="/v2/models/{model}/infer",status="500"} 1.0'
+    assert line in body["body"].splitlines()

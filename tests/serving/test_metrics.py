@@ -81,6 +81,21 @@ def test_answers_of_single_and_backup_are_counted_as_clients_saw_them(start_gate
     assert gateway.stop()[0] == 0
 
 
+def test_what_cannot_be_read_as_a_query_is_a_rejected_one(gateway: Any) -> None:
+    before = _samples(gateway).get("collage_queries_rejected_total", {}).get(("invalid",), 0)
+    asked = [
+        ("/v2/models/greys/infer", b"{", 400),
+        ("/v2/models/greys/infer", b'{"inputs": []}', 400),
+        ("/v2/models/greys/infer", b"x" * 1_000_001, 413),
+        ("/v1/classify?top=none", b"", 400),
+        ("/v1/classify", b"x" * 1_000_001, 413),
+        ("/v1/classify", b"no picture", 400),
+    ]
+    for path, body, status in asked:
+        assert gateway.ask("POST", path, body)[0] == status
+    assert _samples(gateway)["collage_queries_rejected_total"]["invalid",] == before + len(asked)
+
+
 def test_the_histogram_is_fine_enough_for_one_in_a_thousand(gateway: Any, png: Any) -> None:
     gateway.ask("POST", "/v1/classify", png(1))
     text = gateway.ask("GET", "/metrics")[1].decode()

@@ -35,11 +35,13 @@ def classify_routes(gateway: Gateway) -> list[Route]:
 
     async def classify(request: Request) -> Response:
         began = perf_counter()
-        options, top = parse_query(request.query_params, gateway.settings)
+        with gateway.rejects_counted():
+            options, top = parse_query(request.query_params, gateway.settings)
         if request.headers.get("content-type", "").startswith("multipart/"):
             raise HTTPException(415, "Content-Type: a form; send the image itself (curl --data-binary @shoe.png)")
         with gateway.gate.enter() as ticket:
-            body = await read_body(request, ticket, gateway.settings)
+            with gateway.rejects_counted():
+                body = await read_body(request, ticket, gateway.settings)
             (answer,) = await gateway.classify(request, [Encoded(body)], options)
         return json_response(describe(answer, gateway.model, top, seconds=perf_counter() - began))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,16 @@ class Gateway:
         """Whether a load balancer should send requests here."""
         return self.plane.ready and not self.gate.closed
 
+    @contextlib.contextmanager
+    def rejects_counted(self, queries: int = 1) -> Iterator[None]:
+        """Counts the queries as rejected where this raises; one where it is not known yet how many there are."""
+        try:
+            yield
+        except (CollageError, ClientDisconnect) as error:
+            why = next((why for kind, why in _WHY if isinstance(error, kind)), "failed")
+            self.metrics.rejected.labels(why).inc(queries)
+            raise
+
     async def classify(self, request: Request, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
         """The images' answers, in order; the request's body must have been read.
 
@@ -54,14 +65,11 @@ class Gateway:
         )
         gone = asyncio.ensure_future(_gone(request))
         try:
-            await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not answers.done():
-                raise ClientDisconnect
-            return answers.result()
-        except (CollageError, ClientDisconnect) as error:
-            why = next((why for kind, why in _WHY if isinstance(error, kind)), "failed")
-            self.metrics.rejected.labels(why).inc(len(images))
-            raise
+            with self.rejects_counted(len(images)):
+                await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not answers.done():
+                    raise ClientDisconnect
+                return answers.result()
         finally:
             gone.cancel()
             if answers.cancel():

@@ -65,8 +65,9 @@ class _Handlers:
         self._check_model(request)
         gateway = self._gateway
         with gateway.gate.enter() as ticket:
-            body = await read_body(request, ticket, gateway.settings)
-            parsed = parse_infer(body, request.headers.get(LENGTH_HEADER), gateway.model, gateway.settings)
+            with gateway.rejects_counted():
+                body = await read_body(request, ticket, gateway.settings)
+                parsed = parse_infer(body, request.headers.get(LENGTH_HEADER), gateway.model, gateway.settings)
             answers = await gateway.classify(request, parsed.images, parsed.options)
         encoded = encode_response(parsed, answers, gateway.model)
         if encoded.json_size is None:
