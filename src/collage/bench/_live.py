@@ -12,7 +12,8 @@ from collage.bench._padding import call_costs
 from collage.bench._plan import Turn, turns
 from collage.bench._plane import backup_source, load_models
 from collage.bench._settings import BenchSettings
-from collage.bench._turn import Stage, beyond_limits, take_turn
+from collage.bench._stage import Stage
+from collage.bench._turn import beyond_limits, take_turn
 from collage.dispatch import Role
 from collage.engines import LocalEngine
 from collage.exceptions import SettingsError

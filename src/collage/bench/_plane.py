@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from collage.bench._settings import BenchSettings
+from collage.bench._stage import Stage
 from collage.dispatch import Role, Source
 from collage.engines import Engine
 from collage.exceptions import SettingsError
 from collage.serving import DataPlane, ServingSettings
 from collage.zoo import LoadedModel, check_bound, load_model
-
-if TYPE_CHECKING:
-    from collage.bench._turn import Stage
 
 
 class Work(NamedTuple):

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 
-from collage.bench._images import BenchImages
 from collage.bench._journal import TurnResult
 from collage.bench._load import OpenLoop
 from collage.bench._machine import cores, cpu_seconds
-from collage.bench._padding import Cost, Padding
+from collage.bench._padding import Padding
 from collage.bench._plan import Turn, generator, traffic
 from collage.bench._plane import Work, open_plane, work
 from collage.bench._settings import BenchSettings, Limits
+from collage.bench._stage import Stage
 from collage.bench._turn_engine import TurnEngine
-from collage.dispatch import Role, worker_roles
-from collage.engines import LocalEngine
+from collage.dispatch import worker_roles
 from collage.exceptions import Unavailable
 from collage.serving import Classified, Encoded
-from collage.zoo import LoadedModel
-
-
-class Stage(NamedTuple):
-    """What all turns share."""
-
-    models: Mapping[Role, LoadedModel]
-    costs: Mapping[Role, Cost]
-    images: BenchImages
-    local: LocalEngine
 
 
 async def take_turn(

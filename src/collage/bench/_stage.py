@@ -1,0 +1,21 @@
+"""What all turns of a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from collage.bench._images import BenchImages
+from collage.bench._padding import Cost
+from collage.dispatch import Role
+from collage.engines import LocalEngine
+from collage.zoo import LoadedModel
+
+
+class Stage(NamedTuple):
+    """What all turns share."""
+
+    models: Mapping[Role, LoadedModel]
+    costs: Mapping[Role, Cost]
+    images: BenchImages
+    local: LocalEngine
