@@ -75,9 +75,7 @@ class Ledger:
             self.waiting -= 1
         self.groups.remove(query)
         for number in sorted(query.jobs):
-            job = self.jobs[number]
-            if not job.cancelled and all(other.done and not other.control for other in job.queries):
-                job.cancelled = True
+            if all(other.done and not other.control for other in self.jobs[number].queries):
                 self._out.append(Cancel(number))
         self.settle(query)
 

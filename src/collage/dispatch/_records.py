@@ -40,7 +40,6 @@ class Job:
     started: float
     extra: bool  # paid from the budget
     cost: float  # seconds taken from the budget as it started
-    cancelled: bool = False
     silent_after: float | None = None  # seconds after which it was taken for lost, and what it was to answer covered
 
     def seconds(self, now: float) -> float:
