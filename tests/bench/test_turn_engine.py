@@ -13,13 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 from collage.bench import BenchSettings
-from collage.bench._padding import Cost, Padding, call_costs
+from collage.bench._padding import Padding, call_costs
 from collage.bench._plane import load_models
 from collage.bench._turn_engine import TurnEngine
 from collage.dispatch import Role
 from collage.engines import LocalEngine
 from collage.exceptions import SettingsError
-from collage.simulation import TraceTimes
+from collage.simulation import CallCost, TraceTimes
 
 BOTH = frozenset({Role.SINGLE, Role.COLLAGE})
 
@@ -46,9 +46,9 @@ class Listener:
         self.heard.put_nowait(("freed", job))
 
 
-def padding(seconds: float, costs: dict[Role, Cost] | None = None) -> Padding:
+def padding(seconds: float, costs: dict[Role, CallCost] | None = None) -> Padding:
     times = TraceTimes(np.full(10, seconds))
-    return Padding(times, costs or {Role.SINGLE: Cost(1.0, 0.0)}, ["w0", "w1"], np.random.default_rng(0))
+    return Padding(times, costs or {Role.SINGLE: CallCost(1.0, 0.0)}, ["w0", "w1"], np.random.default_rng(0))
 
 
 def grey(index: int) -> NDArray[np.float32]:
@@ -122,7 +122,7 @@ def test_a_worker_that_dies_ends_its_job_and_comes_back(models: dict[str, str]) 
 
 
 def test_a_backups_time_is_its_ratio_of_a_draw_and_its_overhead() -> None:
-    costs = {Role.SINGLE: Cost(1.0, 0.0), Role.COLLAGE: Cost(1.5, 0.0), Role.CHEAP: Cost(0.25, 0.01)}
+    costs = {Role.SINGLE: CallCost(1.0, 0.0), Role.COLLAGE: CallCost(1.5, 0.0), Role.CHEAP: CallCost(0.25, 0.01)}
     pad = padding(0.2, costs)
 
     assert [pad.draw("w0", role) for role in costs] == pytest.approx([0.2, 0.3, 0.06])
@@ -141,9 +141,9 @@ def test_costs_come_from_the_file_or_from_the_card(models: dict[str, str]) -> No
 
     given = settings(cheap={"ratio": 0.3, "overhead": 0.02}, collage={"ratio": 0.9})
     assert call_costs(given, load_models(given)) == {
-        Role.SINGLE: Cost(1.0, 0.0),
-        Role.COLLAGE: Cost(0.9, 0.0),
-        Role.CHEAP: Cost(0.3, pytest.approx(0.002)),
+        Role.SINGLE: CallCost(1.0, 0.0),
+        Role.COLLAGE: CallCost(0.9, 0.0),
+        Role.CHEAP: CallCost(0.3, pytest.approx(0.002)),
     }
     absent = settings(cheap={})
     with pytest.raises(SettingsError, match=r"costs\.cheap\.ratio"):  # a card without measured times

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from collage.bench._settings import BenchSettings
 from collage.dispatch import Role, WorkerId
 from collage.exceptions import SettingsError
-from collage.simulation import ServiceTimes
+from collage.simulation import CallCost, ServiceTimes
 from collage.zoo import LoadedModel
 
 
-class Cost(NamedTuple):
-    """What a call of a model takes: ratio x (a draw of the single's) + overhead, seconds."""
-
-    ratio: float
-    overhead: float
-
-
-def call_costs(settings: BenchSettings, models: Mapping[Role, LoadedModel]) -> dict[Role, Cost]:
+def call_costs(settings: BenchSettings, models: Mapping[Role, LoadedModel]) -> dict[Role, CallCost]:
     """Costs by role, overheads scaled. Raises SettingsError where a ratio is neither given nor on the model's card."""
-    costs = {Role.SINGLE: Cost(1.0, 0.0)}
+    costs = {Role.SINGLE: CallCost(1.0, 0.0)}
     for role, given in ((Role.COLLAGE, settings.costs.collage), (Role.CHEAP, settings.costs.cheap)):
         if role not in models:
             continue
@@ -33,7 +25,7 @@ def call_costs(settings: BenchSettings, models: Mapping[Role, LoadedModel]) -> d
         ratio = measured if given.ratio is None else given.ratio
         if ratio is None:
             raise SettingsError(f"costs.{role}.ratio: is needed, because the card of {card.name} has no latency_ratio")
-        costs[role] = Cost(ratio, given.overhead * settings.times.scale)
+        costs[role] = CallCost(ratio, given.overhead * settings.times.scale)
     return costs
 
 
@@ -43,7 +35,7 @@ class Padding:
     def __init__(
         self,
         times: ServiceTimes,
-        costs: Mapping[Role, Cost],
+        costs: Mapping[Role, CallCost],
         workers: Iterable[WorkerId],
         rng: np.random.Generator,
     ) -> None:
@@ -58,5 +50,4 @@ class Padding:
 
     def draw(self, worker: WorkerId, role: Role) -> float:
         """Seconds that a job of this model takes on this worker if it starts now."""
-        cost = self._costs[role]
-        return self._streams[worker].draw(time.monotonic() - self._began) * cost.ratio + cost.overhead
+        return self._costs[role].of(self._streams[worker].draw(time.monotonic() - self._began))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from collage.bench._images import BenchImages
-from collage.bench._padding import Cost
 from collage.dispatch import Role
 from collage.engines import LocalEngine
+from collage.simulation import CallCost
 from collage.zoo import LoadedModel
 
 
@@ -16,6 +16,6 @@ class Stage(NamedTuple):
     """What all turns share."""
 
     models: Mapping[Role, LoadedModel]
-    costs: Mapping[Role, Cost]
+    costs: Mapping[Role, CallCost]
     images: BenchImages
     local: LocalEngine

@@ -315,7 +315,10 @@ class Dispatcher:
                 return
             if query.accept_degraded or not code.degraded:
                 self._ledger.groups.add(query)
-                if (last := self._learnt.last_moment(query)) != NEVER:
+                last = self._learnt.last_moment(query)
+                if last <= now:
+                    self._hurry(query, now)
+                elif last != NEVER:
                     self._timers.add(last, self._hurry, query)
             if self.policy.second_line:
                 self._patient.add(now, query)

@@ -68,9 +68,6 @@ class WorkerPool:
     def __iter__(self) -> Iterator[Worker]:
         return iter(self._workers.values())
 
-    def __len__(self) -> int:
-        return len(self._workers)
-
     def get(self, worker: WorkerId) -> Worker | None:
         """The worker, if it is there."""
         return self._workers.get(worker)

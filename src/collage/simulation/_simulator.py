@@ -32,6 +32,10 @@ class CallCost(NamedTuple):
     ratio: float = 1.0
     overhead: float = 0.0
 
+    def of(self, drawn: float) -> float:
+        """Seconds, where a single's call was drawn to take `drawn`."""
+        return drawn * self.ratio + self.overhead
+
 
 @dataclass(frozen=True)
 class SimulatedRun:
@@ -117,7 +121,7 @@ class Simulator:
                 case Start(job, worker, source, _):
                     self._running[job] = action
                     cost = self._costs.get(source.role, _USUAL)
-                    seconds = self._streams[worker].draw(self.now) * cost.ratio + cost.overhead
+                    seconds = cost.of(self._streams[worker].draw(self.now))
                     heapq.heappush(self._ends, (self.now + seconds, job))
                 case Answer(query, source, _, _, _):
                     self._latencies[query] = self.now - self._arrived[query]
