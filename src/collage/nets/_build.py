@@ -9,8 +9,11 @@ from torch import nn
 
 from collage.nets._collage import CollageNet, CollageNetSettings
 from collage.nets._residual import ResidualNet, ResidualNetSettings
+from collage.nets._whitened import WhitenedNet, WhitenedNetSettings
 
-NetSettings = Annotated[ResidualNetSettings | CollageNetSettings, Field(discriminator="family")]
+NetSettings = Annotated[
+    ResidualNetSettings | WhitenedNetSettings | CollageNetSettings, Field(discriminator="family")
+]
 
 
 def build_net(settings: NetSettings, *, channels: int, classes: int, grid: int | None) -> nn.Module:
@@ -24,6 +27,10 @@ def build_net(settings: NetSettings, *, channels: int, classes: int, grid: int |
             if grid is not None:
                 raise ValueError("a residual net classifies one image: leave out the grid")
             return ResidualNet(settings, channels=channels, classes=classes)
+        case WhitenedNetSettings():
+            if grid is not None:
+                raise ValueError("a whitened net classifies one image: leave out the grid")
+            return WhitenedNet(settings, channels=channels, classes=classes)
         case CollageNetSettings():
             if grid is None:
                 raise ValueError("a collage net needs a grid")

@@ -11,13 +11,16 @@ from torch import nn
 from collage.data import PixelSet, load_pixels, open_dataset, split_validation
 from collage.dispatch import Role
 from collage.exceptions import ModelError
-from collage.nets import build_net
+from collage.nets import WhitenedNet, build_net
 from collage.training._collages import CollageTask
 from collage.training._loop import Progress, Task, train
 from collage.training._settings import TrainingSettings
 from collage.training._single import SingleTask, to_planes
 from collage.training._teacher import Teacher, answers_path, ask_single
+from collage.training._views import normalise_batch
 from collage.zoo import LoadedModel
+
+_WHITENED = 5000  # images whose patches set the first filters
 
 
 def run_training(
@@ -35,8 +38,10 @@ def run_training(
     torch.manual_seed(settings.train.seed)
     dataset = open_dataset(settings.data.dataset)
     images = load_pixels(dataset, "train", settings.preprocessing, limit=settings.data.limit)
-    training, validation = split_validation(images, settings.data.validation, settings.train.seed)
+    training, validation = split_validation(images, settings.data.validation, settings.data.split_seed)
     net = make_net(settings, len(images.classes))
+    if isinstance(net, WhitenedNet):
+        net.prepare(normalise_batch(to_planes(training)[:_WHITENED], settings.preprocessing))
     task: Task
     if settings.model.role is Role.SINGLE:
         task = SingleTask(training, validation, settings)

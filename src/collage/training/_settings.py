@@ -39,6 +39,7 @@ class DataSettings(_Section):
 
     dataset: str = Field(description="a named dataset or an image folder")
     validation: int = Field(default=5000, ge=1, description="images taken from the training split")
+    split_seed: int = Field(default=0, description="draws the validation images: the same for a single and its backups")
     limit: int | None = Field(default=None, ge=4, description="use only so many training images")
 
 
