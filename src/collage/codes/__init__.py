@@ -1,6 +1,7 @@
 """Codes: how one backup job is made of several queries, and how its answer gives theirs back."""
 
 from collage.codes._base import Code, TileAnswer
+from collage.codes._make import make_code
 from collage.codes._tiled import CheapCode, CollageCode, ReplicaCode
 
-__all__ = ["CheapCode", "Code", "CollageCode", "ReplicaCode", "TileAnswer"]
+__all__ = ["CheapCode", "Code", "CollageCode", "ReplicaCode", "TileAnswer", "make_code"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collage.codes import CheapCode, Code, CollageCode, ReplicaCode
+from collage.codes import Code, make_code
 from collage.dispatch import Dispatcher, Policy, Role, Source, WorkerId, worker_roles
 from collage.exceptions import ModelError, SettingsError
 from collage.serving._settings import ServingSettings
@@ -72,17 +72,8 @@ class Parts:
 
     def single_code(self) -> Code:
         """Decodes what singles and replicas give."""
-        card = self.single.card
-        return ReplicaCode(card.preprocessing, len(card.classes), output=card.output)
+        return make_code(self.single.card)
 
     def backup_code(self) -> Code | None:
         """The policy's code; None where its backups are replicas, or it makes none."""
-        if self.backup is None:
-            return None
-        card = self.backup.card
-        if card.role is Role.COLLAGE:
-            assert card.grid is not None
-            return CollageCode(
-                card.grid, card.preprocessing, len(card.classes), unknown=card.unknown, output=card.output
-            )
-        return CheapCode(card.preprocessing, len(card.classes), output=card.output)
+        return None if self.backup is None else make_code(self.backup.card)

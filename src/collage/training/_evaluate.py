@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from collage.codes import CollageCode
+from collage.codes import make_code
 from collage.data import PixelSet
 from collage.exceptions import ModelError
 from collage.imaging import normalise
@@ -108,9 +108,7 @@ class _Collages:
         if card.grid is None:
             raise ModelError(f"{card.name} is no collage")
         self.tiles = card.capacity
-        self._code = CollageCode(
-            card.grid, card.preprocessing, len(card.classes), unknown=card.unknown, output=card.output
-        )
+        self._code = make_code(card)
         self._session = open_session(model.path, threads=2)
         self._name = self._session.get_inputs()[0].name
         self._pixels, self._preprocessing = images.pixels, card.preprocessing

@@ -1,0 +1,26 @@
+"""The code that a model's card asks for."""
+
+from __future__ import annotations
+
+from collage.codes._base import Code
+from collage.codes._tiled import CheapCode, CollageCode, ReplicaCode
+from collage.dispatch import Role
+from collage.zoo import ModelCard
+
+
+def make_code(card: ModelCard) -> Code:
+    """How this model's jobs are made and read: for a single, a replica's. Serving and evaluation both ask here.
+
+    Raises ValueError for a role that no code is written for.
+    """
+    classes = len(card.classes)
+    match card.role:
+        case Role.SINGLE:
+            return ReplicaCode(card.preprocessing, classes, output=card.output)
+        case Role.CHEAP:
+            return CheapCode(card.preprocessing, classes, output=card.output)
+        case Role.COLLAGE:
+            assert card.grid is not None  # the card's own rule
+            return CollageCode(card.grid, card.preprocessing, classes, unknown=card.unknown, output=card.output)
+        case _:
+            raise ValueError(f"{card.name}: there is no {card.role} code")
