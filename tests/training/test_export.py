@@ -16,7 +16,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
 
 from collage.exceptions import ModelError  # noqa: E402
-from collage.training import export_model, load_net, run_training  # noqa: E402
+from collage.training import export_model, load_net, net_from_model, run_training  # noqa: E402
 from collage.zoo import check_bound, load_model, open_session  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -108,3 +108,40 @@ def test_an_older_training_of_other_settings_is_not_overwritten(
     with pytest.raises(SettingsError, match="other settings"):
         next(run_training(make_settings("single", train={"seed": 1}), folder))
     assert json.loads((folder / "settings.json").read_text())["train"]["seed"] == 0
+
+
+@pytest.mark.parametrize("role", ["single", "collage"])
+def test_an_exported_model_becomes_its_net_again(tiny: Any, role: str) -> None:
+    model, run = getattr(tiny, role), getattr(tiny, f"{role}_run")
+    _, net, _ = load_net(run)
+    again = net_from_model(model)
+    for name, value in net.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(again.state_dict()[name], value), name
+    assert not again.training
+    assert model.card.net == json.loads((run / "settings.json").read_text())["model"]["net"]
+
+
+# These were exported with their norms folded in.
+@pytest.mark.parametrize("name", ["fashion-mnist-single", "fashion-mnist-collage-3x3", "fashion-mnist-cheap"])
+def test_shipped_models_answer_as_their_nets(name: str) -> None:
+    model = load_model(name)
+    side = 28 * (model.card.grid or 1)
+    inputs = torch.randn(2, 1, side, side, generator=torch.Generator().manual_seed(0))
+    session = open_session(model.path)
+    (logits,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
+    with torch.no_grad():
+        assert np.abs(net_from_model(model)(inputs).numpy() - logits).max() < TOLERANCE
+
+
+def test_a_net_that_is_not_the_files_is_refused(tiny: Any) -> None:
+    card = tiny.single.card
+    for net, message in (
+        (None, "does not say what net it is"),
+        ({"family": "residual", "stem": 8, "widths": [16], "blocks": [2]}, r"holds no stages\.1"),
+        ({"family": "residual", "stem": 9, "widths": [16], "blocks": [1]}, r"holds no stem\.0\.weight of shape"),
+        ({"family": "collage"}, "tiny-single: net: a collage net needs a grid"),
+        ({"family": "other"}, "tiny-single: net: Input tag 'other'"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            net_from_model(replace(tiny.single, card=card.model_copy(update={"net": net})))

@@ -5,6 +5,7 @@ from collage.training._collages import CollageTask, assemble, draw_filled
 from collage.training._evaluate import UNKNOWN, Answers, CollageReport, classify_images, confusion, evaluate_collage
 from collage.training._export import export_model, load_net
 from collage.training._loop import Progress, Task, train
+from collage.training._rebuild import net_from_model
 from collage.training._run import make_net, run_training
 from collage.training._settings import TrainingSettings, change_training, load_training
 from collage.training._single import SingleTask
@@ -35,6 +36,7 @@ __all__ = [
     "load_net",
     "load_training",
     "make_net",
+    "net_from_model",
     "run_training",
     "train",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxscript.optimizer
 import torch
 from torch import nn
 
@@ -54,6 +55,7 @@ def export_model(folder: Path, out: Path, *, single: LoadedModel | None = None, 
         grid=settings.model.grid,
         unknown=role is Role.COLLAGE,
         single_sha256=single.card.sha256 if single is not None else None,
+        net=settings.model.net.model_dump(mode="json"),
         dataset=open_dataset(settings.data.dataset).name,  # a folder's path is nobody else's business
         licence=settings.model.licence,
         command=command,
@@ -82,7 +84,11 @@ def input_shape(settings: TrainingSettings) -> tuple[int, int, int, int]:
 
 
 def write_onnx(net: nn.Module, path: Path, shape: tuple[int, ...], *, input_name: str) -> None:
-    """Export with a free batch axis, output "logits". Notes that name this machine's files are left out."""
+    """Export with a free batch axis, output "logits". Notes that name this machine's files are left out.
+
+    Weights keep the names and values that they have in the net, so that `net_from_model` finds them: norms stay beside
+    their convolutions, and ONNX Runtime joins them as it loads the file.
+    """
     example = torch.zeros(2, *shape[1:])  # a batch of 1 would be taken for a fixed axis
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -95,8 +101,11 @@ def write_onnx(net: nn.Module, path: Path, shape: tuple[int, ...], *, input_name
             output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             opset_version=_OPSET,
+            optimize=False,
             verbose=False,
         )
+    onnxscript.optimizer.fold_constants(program.model, onnx_shape_inference=True, should_fold=_keep_weights)
+    onnxscript.optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
     for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output,
                  *model.graph.value_info, *model.graph.initializer):  # fmt: skip
@@ -104,3 +113,8 @@ def write_onnx(net: nn.Module, path: Path, shape: tuple[int, ...], *, input_name
         del part.metadata_props[:]
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+def _keep_weights(node: Any) -> bool | None:
+    """A turned weight would be another weight, under another name; None: what is usual."""
+    return False if node.op_type == "Transpose" else None

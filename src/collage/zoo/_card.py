@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -52,6 +52,9 @@ class ModelCard(BaseModel):
         description="collage only: the model has one output more a tile, its last, that says 'nothing to see here'",
     )
     single_sha256: str | None = Field(default=None, description="hash of the single this backup was distilled from")
+    net: dict[str, Any] | None = Field(
+        default=None, description="settings of the torch net that the file was exported from"
+    )
     dataset: str = ""
     licence: str = ""
     command: str = Field(default="", description="what makes this model again")
