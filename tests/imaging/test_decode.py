@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from collage.exceptions import InvalidImage, TooLarge
-from collage.imaging import ImageLimits, decode_image
+from collage.imaging import ImageLimits, Preprocessing, decode_image, to_pixels, useful_side
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -260,3 +260,58 @@ def test_limits_are_the_callers() -> None:
     with pytest.raises(TooLarge, match="bytes"):
         decode_image(data, ImageLimits(max_bytes=len(data) - 1))
     assert decode_image(data, ImageLimits(max_bytes=len(data), max_pixels=100)).size == (10, 10)
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Smooth colours with some grain, as cameras give."""
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(256, size=(6, 8, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    grain = rng.integers(-12, 13, size=(height, width, 3))
+    return Image.fromarray((np.asarray(smooth) + grain).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(640, 480), (437, 803), (1023, 517), (2000, 260)])
+@pytest.mark.parametrize(("side", "resize"), [(32, None), (24, 28)])
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+def test_a_scaled_decode_shows_the_same_picture(
+    size: tuple[int, int], side: int, resize: int | None, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photograph(*size), "JPEG", quality=85, exif=exif)
+    preprocessing = Preprocessing(size=side, resize=resize, mean=(0.5,) * 3, std=(0.5,) * 3)
+    full, scaled = decode_image(data), decode_image(data, shorter=useful_side(preprocessing))
+    assert (full.width > full.height) == (scaled.width > scaled.height)
+    assert scaled.width * scaled.height < full.width * full.height / 3  # it was worth it
+    assert min(scaled.size) >= 2 * (resize or side)
+    difference = np.abs(to_pixels(full, preprocessing).astype(int) - to_pixels(scaled, preprocessing))
+    assert difference.mean() < 1
+    assert difference.max() <= 6
+
+
+def test_a_small_jpeg_a_png_and_picked_pixels_are_decoded_whole() -> None:
+    picture = photograph(640, 480)
+    assert decode_image(encode(picture, "JPEG"), shorter=121).size == (640, 480)
+    assert decode_image(encode(picture, "JPEG"), shorter=120).size == (320, 240)
+    assert decode_image(encode(picture), shorter=32).size == (640, 480)
+    nearest = Preprocessing(size=32, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="nearest")
+    assert useful_side(nearest) is None
+    assert useful_side(nearest.model_copy(update={"interpolation": "box"}), nearest) is None
+
+
+def test_a_scaled_decode_is_refused_by_its_full_size() -> None:
+    data = encode(photograph(640, 480), "JPEG")
+    with pytest.raises(TooLarge, match="640 x 480 pixels"):
+        decode_image(data, ImageLimits(max_pixels=640 * 480 - 1), shorter=32)
+    with pytest.raises(InvalidImage, match="truncated"):
+        decode_image(data[: len(data) // 2], shorter=32)
+
+
+def test_grey_and_cmyk_photographs_scale_too() -> None:
+    for mode, expected in (("L", "L"), ("CMYK", "RGB")):
+        data = encode(photograph(640, 480).convert(mode), "JPEG")
+        full, scaled = decode_image(data), decode_image(data, shorter=30)
+        assert full.mode == scaled.mode == expected
+        assert scaled.size == (80, 60)

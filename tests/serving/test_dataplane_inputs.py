@@ -126,3 +126,28 @@ def test_the_operators_limits_hold_for_small_pictures_too() -> None:
     assert tight.prepare_light(small, "image") is None
     with pytest.raises(TooLarge):
         tight.prepare(small, "image")
+
+
+def test_a_large_jpeg_is_decoded_once_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The single's tensor and the tile come from one decode, at a size that serves the single."""
+    from collage.serving import _prepare
+
+    smooth = Image.fromarray(noise(3, 4)).resize((640, 480), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    smooth.save(buffer, "JPEG", quality=90)
+    sizes, decode = [], _prepare.decode_image
+
+    def watched(*arguments: object, **options: object) -> Image.Image:
+        picture = decode(*arguments, **options)  # type: ignore[arg-type]
+        sizes.append(picture.size)
+        return picture
+
+    monkeypatch.setattr(_prepare, "decode_image", watched)
+    preparer = Preparer(SINGLE, TILE, ImageLimits())
+    scaled = preparer.prepare(Encoded(buffer.getvalue()), "image")
+    whole = preparer.prepare(Pixels(np.asarray(Image.open(buffer))), "image")
+    assert sizes == [(80, 60)]  # 1/8; twice the single's 20 pixels is still less than 60
+    assert scaled.tile is not None
+    assert whole.tile is not None
+    for name in ("single", "tile"):
+        np.testing.assert_allclose(getattr(scaled, name), getattr(whole, name), atol=6 / 255 / 0.2)

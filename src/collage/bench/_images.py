@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from collage.data import File, open_dataset
 from collage.exceptions import DataMissing
-from collage.imaging import decode_image, to_tensor
+from collage.imaging import decode_image, to_tensor, useful_side
 from collage.zoo import LoadedModel, open_session, sample_images
 
 
@@ -66,9 +66,10 @@ def _predict(single: LoadedModel, files: list[File]) -> NDArray[np.int64]:
     """Classes (n,) that the single gives on its own, one image a call, as a worker calls it."""
     session = open_session(single.path)
     name = session.get_inputs()[0].name
-    answers = []
+    preprocessing, answers = single.card.preprocessing, []
     for file in files:
-        tensor = to_tensor(decode_image(file.data, field=file.name), single.card.preprocessing)  # (C, H, W)
+        image = decode_image(file.data, field=file.name, shorter=useful_side(preprocessing))
+        tensor = to_tensor(image, preprocessing)  # (C, H, W)
         (scores,) = session.run(None, {name: tensor[None]})  # (1, classes)
         answers.append(int(np.argmax(scores)))
     return np.asarray(answers, np.int64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from collage.data._source import Dataset, Split
 from collage.exceptions import DataMissing
-from collage.imaging import Preprocessing, decode_image, to_pixels
+from collage.imaging import Preprocessing, decode_image, to_pixels, useful_side
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ def load_pixels(dataset: Dataset, split: Split, preprocessing: Preprocessing, *,
     labels: list[int] = []
     # Image folders are sorted by class: an even stride keeps every class in a small sample.
     every = 1 if limit is None else max(1, dataset.count(split) // limit)
+    shorter = useful_side(preprocessing)
     for file in islice(dataset.files(split, every), limit):
-        pixels.append(to_pixels(decode_image(file.data, field=file.name), preprocessing))
+        pixels.append(to_pixels(decode_image(file.data, field=file.name, shorter=shorter), preprocessing))
         labels.append(file.label)
     if not labels:
         raise DataMissing(f"{dataset.name}: no images in its {split} split")

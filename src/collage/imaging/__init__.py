@@ -1,7 +1,7 @@
 """Bytes -> image -> tensor, and nothing else: one preprocessing for every path."""
 
 from collage.imaging._decode import ImageLimits, decode_image
-from collage.imaging._preprocessing import Interpolation, Preprocessing
+from collage.imaging._preprocessing import Interpolation, Preprocessing, useful_side
 from collage.imaging._tensor import denormalise, image_from_pixels, normalise, to_pixels, to_tensor
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "normalise",
     "to_pixels",
     "to_tensor",
+    "useful_side",
 ]

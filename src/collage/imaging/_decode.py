@@ -27,6 +27,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE = 255
+_GAP = 2  # a scaled decode leaves at least so many pixels for one of the result: the resize still does the smoothing
+_SHIFT = 1 / 8  # pixels of the result by which a scaled decode may move the picture's far edge
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,15 @@ class ImageLimits:
     max_pixels: int = 40_000_000
 
 
-def decode_image(data: bytes, limits: ImageLimits | None = None, *, field: str = "image") -> Image.Image:
+def decode_image(
+    data: bytes, limits: ImageLimits | None = None, *, field: str = "image", shorter: int | None = None
+) -> Image.Image:
     """JPEG, PNG or WebP bytes -> image of mode "L" or "RGB", upright, first frame, transparent parts over white.
 
-    16-bit grey is scaled to 8 bits. `field` names the image in errors. Raises TooLarge over a limit (by the header
-    alone) and InvalidImage for anything that is no complete image of these formats.
+    16-bit grey is scaled to 8 bits. `field` names the image in errors. `shorter`: pixels to which the shorter side will
+    be resized (`useful_side`); a JPEG of four times that or more is decoded at 1/2, 1/4 or 1/8 of its size, which skips
+    most of its inverse transform and gives nearly the same result. None: every pixel. Raises TooLarge over a limit (of
+    the full size, by the header alone) and InvalidImage for anything that is no complete image of these formats.
     """
     limits = limits or ImageLimits()
     if not data:
@@ -60,6 +66,8 @@ def decode_image(data: bytes, limits: ImageLimits | None = None, *, field: str =
         raise InvalidImage(f"damaged image header ({_one_line(error)})", field=field) from error
     _check_pixels(image.size, limits, field)
     try:
+        if shorter is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
+            _draft(image, shorter)
         image.load()
         return _upright(_to_eight_bits(image), _orientation(image))
     except Exception as error:
@@ -88,6 +96,15 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         case b"VP8 ":  # lossy: two 14-bit numbers, each below two bits of scale
             return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
     return 0, 0
+
+
+def _draft(image: JpegImagePlugin.JpegImageFile, shorter: int) -> None:
+    """Ask for the smallest decode that does. A block at the edge counts whole, which stretches the picture a little."""
+    for scale in (8, 4, 2):
+        stretch = max((-side % scale) / side for side in image.size)
+        if min(image.size) >= scale * _GAP * shorter and stretch * shorter <= _SHIFT:
+            image.draft(image.mode, (image.width // scale, image.height // scale))
+            return
 
 
 def _check_pixels(size: tuple[int, int], limits: ImageLimits, field: str) -> None:

@@ -34,3 +34,10 @@ class Preprocessing(BaseModel):
         if self.resize is not None and self.resize < self.size:
             raise ValueError(f"resize ({self.resize}) must be at least size ({self.size})")
         return self
+
+
+def useful_side(*preprocessings: Preprocessing) -> int | None:
+    """Pixels to which an image's shorter side is resized, at most, for these; None: one of them picks out pixels."""
+    if any(one.interpolation == "nearest" for one in preprocessings):
+        return None
+    return max(one.resize or one.size for one in preprocessings)

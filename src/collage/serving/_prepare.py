@@ -20,6 +20,7 @@ from collage.imaging import (
     denormalise,
     image_from_pixels,
     to_tensor,
+    useful_side,
 )
 from collage.serving._inputs import Encoded, ImageInput, Pixels, Tensor
 
@@ -45,6 +46,8 @@ class Preparer:
         self._tile = None if tile == single else tile
         # A client's tensor shows what the single's crop left over: all of it goes on the tile, with no second crop.
         self._tile_of_tensor = self._tile and self._tile.model_copy(update={"resize": None})
+        # One decode for both, at a size that serves the larger.
+        self._shorter = useful_side(single, tile or single)
         self._limits = limits
         self._light = ImageLimits(min(limits.max_bytes, _LIGHT.max_bytes), min(limits.max_pixels, _LIGHT.max_pixels))
         self._shape = (single.channels, single.size, single.size)
@@ -65,7 +68,7 @@ class Preparer:
         """One image. Raises InvalidInput (or InvalidImage, TooLarge) that names the field."""
         match image:
             case Encoded(data):
-                return self._of_picture(decode_image(data, self._limits, field=field))
+                return self._of_picture(decode_image(data, self._limits, field=field, shorter=self._shorter))
             case Pixels(array):
                 return self._of_picture(self._picture(array, field))
             case Tensor(array):
