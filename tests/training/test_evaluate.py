@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,16 @@ pytest.importorskip("torch", reason="torch is not installed (extra: train)")
 
 from collage.data import PixelSet, load_pixels, open_dataset
 from collage.exceptions import ModelError
-from collage.training import UNKNOWN, assess, classify_images, confusion, evaluate_collage, latency_ratio
+from collage.training import (
+    UNKNOWN,
+    Answers,
+    assess,
+    classify_images,
+    confusion,
+    evaluate_collage,
+    latency_ratio,
+    read_outcomes,
+)
 from collage.zoo import LoadedModel, file_sha256, load_model
 
 pytestmark = pytest.mark.train
@@ -125,6 +135,23 @@ def test_only_a_collage_has_tiles(make_reader: Callable[..., LoadedModel]) -> No
         evaluate_collage(single, greys(4))
 
 
+def test_calibration_error_by_hand() -> None:
+    labels = np.zeros(5, np.int64)
+    answers = Answers(np.array([0, 0, 1, 1, UNKNOWN]), np.array([0.9, 0.9, 0.9, 0.3, 0.0], np.float32))
+    # Bin of 0.9: sure 2.7, right 2; bin of 0.3: sure 0.3, right 0; the unknown one promises nothing.
+    assert answers.calibration_error(labels, bins=10) == pytest.approx((0.7 + 0.3) / 4, abs=1e-6)
+    assert Answers(labels, np.ones(5, np.float32)).calibration_error(labels) == 0
+    assert Answers(np.full(5, UNKNOWN), np.zeros(5, np.float32)).calibration_error(labels) == 0
+
+
+def test_outcomes_of_another_form_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "outcomes.csv.gz"
+    for content in (b"no gzip", gzip.compress(b"image,label\n0,1\n"), gzip.compress(b"x" * 999)[:-20]):
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match="delete it and evaluate again"):
+            read_outcomes(path)
+
+
 def test_a_model_takes_as_long_as_itself(make_reader: Callable[..., LoadedModel]) -> None:
     single = make_reader("single", None)
     time = latency_ratio(single, single, pairs=50)
@@ -151,20 +178,20 @@ def test_an_evaluation_agrees_with_itself(tiny: Any, patterns: Path, tmp_path: P
     assert collage["points_below_single"] == pytest.approx(100 * (single["accuracy"] - collage["accuracy"]))
     assert (len(collage["per_position"]), len(collage["per_fill"])) == (4, 4)
 
-    rows = _rows(tmp_path / "outcomes-tiny-collage.csv")
     images = load_pixels(open_dataset(str(patterns)), "test", tiny.single.card.preprocessing)
-    assert [int(row["label"]) for row in rows] == images.labels.tolist()
-    assert np.mean([int(row["single_right"]) for row in rows]) == pytest.approx(single["accuracy"], abs=1e-5)
-    assert np.mean([int(row["agree"]) for row in rows]) == pytest.approx(collage["agreement"], abs=1e-5)
-    assert all(0 <= float(row["backup_confidence"]) <= 1 for row in rows)
-    alone = _rows(tmp_path / "outcomes-tiny-single.csv")
-    assert [row["single_right"] for row in alone] == [row["single_right"] for row in rows]
+    outcomes = {name: read_outcomes(tmp_path / f"outcomes-{name}.csv.gz") for name in summary["models"]}
+    assert all((labels == images.labels).all() for labels, _ in outcomes.values())
+    alone, theirs = (answers for _, answers in outcomes.values())
+    assert alone.accuracy(images.labels) == pytest.approx(single["accuracy"], abs=1e-5)
+    assert np.mean(alone.index == theirs.index) == pytest.approx(collage["agreement"], abs=1e-5)
+    assert ((theirs.confidence >= 0) & (theirs.confidence <= 1)).all()
+    assert theirs.calibration_error(images.labels) == pytest.approx(collage["ece"], abs=1e-4)
 
     table = _rows(tmp_path / "confusion-tiny-collage.csv")
     counts = np.array([[int(row[name]) for name in (*images.classes, "unknown")] for row in table])
     assert counts.sum(1).tolist() == [10, 10, 10]
-    assert np.trace(counts) == sum(int(row["backup_right"]) for row in rows)
-    assert counts[:, 3].sum() == sum(row["backup_known"] == "0" for row in rows)
+    assert np.trace(counts) == (theirs.index == images.labels).sum()
+    assert counts[:, 3].sum() == (theirs.index == UNKNOWN).sum()
     for picture in ("confusion-tiny-single", "confusion-tiny-collage", "positions-tiny-collage"):
         assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 

@@ -1,21 +1,36 @@
-"""A whole evaluation: a single and its backups on a dataset's test images, written to a folder and into the cards."""
+"""A whole evaluation: a single and its backups on a dataset's test images, written to a folder and into the cards.
+
+What has not changed since is not measured again: each model's numbers keep a fingerprint of all that they depend on.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from collage.data import load_pixels, open_dataset
-from collage.dispatch import Role
+from collage.data import Dataset, PixelSet, load_pixels, open_dataset
 from collage.exceptions import ModelError
-from collage.training._evaluate import classify_images, evaluate_collage
-from collage.training._report import update_card, write_confusion, write_outcomes, write_positions, write_summary
+from collage.imaging import Preprocessing
+from collage.training._evaluate import Answers, classify_images, evaluate_backup
+from collage.training._report import (
+    read_outcomes,
+    update_card,
+    write_confusion,
+    write_outcomes,
+    write_positions,
+    write_summary,
+)
 from collage.training._timing import latency_ratio
 from collage.zoo import Accuracy, LoadedModel, check_bound
 
 Told = Callable[[str, float], None]
+Numbers = dict[str, Any]
+
+_METHOD = 1  # another number makes every kept one out of date
 
 
 def assess(
@@ -26,67 +41,125 @@ def assess(
     dataset: str | None = None,
     limit: int | None = None,
     update_cards: bool = False,
+    again: bool = False,
     told: Told = lambda model, share: None,
 ) -> dict[str, Any]:
     """Evaluate on the test images of `dataset` (default: the single card's); returns the summary that `out` then holds.
 
-    `told` hears which model is evaluated and its share done, 0..1. Raises DataMissing, and ModelError for a backup of
-    another single or a dataset of other classes.
+    Numbers in `out` of the same files, images and settings are kept, unless `again`. `told` hears which model is
+    evaluated and its share done, 0..1. Raises DataMissing, and ModelError for a backup of another single or a dataset
+    of other classes.
     """
     for backup in backups:
         check_bound(single, backup)
     source = open_dataset(dataset or single.card.dataset)
     if source.classes != single.card.classes:
         raise ModelError(f"{single.card.name} knows other classes than {source.name}")
-    images = load_pixels(source, "test", single.card.preprocessing, limit=limit)
     out.mkdir(parents=True, exist_ok=True)
-    name, labels = single.card.name, images.labels
-    answers = classify_images(single, images)
-    told(name, 1.0)
-    accuracy = Accuracy(test_images=len(images), accuracy=_short(answers.accuracy(labels)))
-    write_outcomes(out / f"outcomes-{name}.csv", images, answers)
-    write_confusion(out / f"confusion-{name}", images, answers)
-    summary: dict[str, Any] = {"dataset": source.name, "models": {name: _numbers(single, accuracy)}}
-    if update_cards:
-        update_card(single, accuracy=accuracy)
-    for backup in backups:
-        card, a_a = backup.card, accuracy.accuracy
-        if card.preprocessing != single.card.preprocessing:
-            images = load_pixels(source, "test", card.preprocessing, limit=limit)
-        if card.role is Role.COLLAGE:
-            found = evaluate_collage(backup, images, progress=partial(told, card.name))
-            theirs = found.answers
-            write_positions(out / f"positions-{card.name}.png", found, a_a, card.grid or 1)
-            measured = Accuracy(
-                test_images=len(images),
-                accuracy=_short(found.accuracy),
-                per_position=[_short(share) for share in found.per_position],
-                per_fill=[_short(share) for share in found.per_fill],
-            )
-        else:
-            theirs = classify_images(backup, images)
-            measured = Accuracy(test_images=len(images), accuracy=_short(theirs.accuracy(labels)))
-        told(card.name, 1.0)
-        measured.agreement = _short(float((theirs.index == answers.index).mean()))
-        write_outcomes(out / f"outcomes-{card.name}.csv", images, answers, theirs)
-        write_confusion(out / f"confusion-{card.name}", images, theirs)
-        time = latency_ratio(backup, single)
+    evaluation = _Evaluation(single, out, source, limit, kept={} if again else _kept(out / "summary.json"))
+    for model in (single, *backups):
+        evaluation.add(model, partial(told, model.card.name))
+        write_summary(out / "summary.json", evaluation.summary)  # what is done survives an interruption
+        told(model.card.name, 1.0)
         if update_cards:
-            cost = card.cost and card.cost.model_copy(update={"latency_ratio": round(time.ratio, 3)})
-            update_card(backup, accuracy=measured, cost=cost)
-        summary["models"][card.name] = _numbers(backup, measured) | {
-            "points_below_single": _short(100 * (a_a - measured.accuracy)),
+            _update_card(model, evaluation.summary["models"][model.card.name])
+    return evaluation.summary
+
+
+class _Evaluation:
+    """Models one after another, the single first; images are loaded when they are first needed."""
+
+    def __init__(
+        self, single: LoadedModel, out: Path, source: Dataset, limit: int | None, *, kept: dict[str, Numbers]
+    ) -> None:
+        self.summary: dict[str, Any] = {"dataset": source.name, "models": {}}
+        self._single, self._out, self._source, self._limit, self._kept = single, out, source, limit, kept
+        self._images: tuple[Preprocessing, PixelSet] | None = None
+        self._base: Answers | None = None
+
+    def add(self, model: LoadedModel, progress: Callable[[float], None]) -> None:
+        """Evaluate `model`, or keep what is known of it."""
+        name, fingerprint = model.card.name, self._fingerprint(model)
+        kept = self._kept.get(name, {})
+        if kept.get("fingerprint") != fingerprint or not self._outcomes(model).is_file():
+            kept = self._measure(model, progress) | {"fingerprint": fingerprint}
+        self.summary["models"][name] = kept
+
+    def _measure(self, model: LoadedModel, progress: Callable[[float], None]) -> Numbers:
+        card, images = model.card, self._load(model.card.preprocessing)
+        if model is self._single:
+            answers, report = classify_images(model, images), None
+            self._base = answers
+        else:
+            answers, report = evaluate_backup(model, images, progress=progress)
+        accuracy = Accuracy(test_images=len(images), accuracy=_short(answers.accuracy(images.labels)))
+        write_outcomes(self._outcomes(model), images, answers)
+        write_confusion(self._out / f"confusion-{card.name}", images, answers)
+        if model is self._single:
+            return _numbers(model, accuracy, answers.calibration_error(images.labels))
+        a_a, base = self._single_answers(images)
+        if report is not None:
+            accuracy.accuracy = _short(report.accuracy)
+            accuracy.per_position = [_short(share) for share in report.per_position]
+            accuracy.per_fill = [_short(share) for share in report.per_fill]
+            write_positions(self._out / f"positions-{card.name}.png", report, a_a, card.grid or card.capacity)
+        accuracy.agreement = _short(float((answers.index == base.index).mean()))
+        time = latency_ratio(model, self._single)
+        return _numbers(model, accuracy, answers.calibration_error(images.labels)) | {
+            "points_below_single": _short(100 * (a_a - accuracy.accuracy)),
             "latency_ratio": {"median": _short(time.ratio), "quartiles": [_short(time.low), _short(time.high)]},
             "milliseconds": {"backup": _short(1e3 * time.seconds), "single": _short(1e3 * time.base_seconds)},
         }
-    write_summary(out / "summary.json", summary)
-    return summary
+
+    def _single_answers(self, images: PixelSet) -> tuple[float, Answers]:
+        """A_a and the single's answers: of this run, or, where they were kept, from the outcomes."""
+        if self._base is None:
+            self._base = read_outcomes(self._outcomes(self._single))[1]
+        return _short(self._base.accuracy(images.labels)), self._base
+
+    def _load(self, preprocessing: Preprocessing) -> PixelSet:
+        if self._images is None or self._images[0] != preprocessing:
+            self._images = preprocessing, load_pixels(self._source, "test", preprocessing, limit=self._limit)
+        return self._images[1]
+
+    def _outcomes(self, model: LoadedModel) -> Path:
+        return self._out / f"outcomes-{model.card.name}.csv.gz"
+
+    def _fingerprint(self, model: LoadedModel) -> str:
+        """Of the files, by their hashes, of how they are fed and read, and of the images."""
+        card = model.card.model_dump(mode="json", exclude={"accuracy", "command", "licence", "notes"})
+        facts = [_METHOD, card | {"cost": self._counted(model)}, self._single.card.sha256, self._source.name]
+        text = json.dumps([*facts, self._limit], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _counted(self, model: LoadedModel) -> Any:
+        cost = model.card.cost
+        return cost and cost.model_dump(exclude={"latency_ratio"})  # that one is measured here
 
 
-def _numbers(model: LoadedModel, accuracy: Accuracy) -> dict[str, Any]:
+def _kept(path: Path) -> dict[str, Numbers]:
+    """The models' numbers in an earlier summary; none where it cannot be read."""
+    try:
+        models = json.loads(path.read_text())["models"]
+        return models if isinstance(models, dict) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _numbers(model: LoadedModel, accuracy: Accuracy, ece: float) -> Numbers:
     card = model.card
     cost = card.cost.model_dump(include={"macs", "params", "macs_ratio"}) if card.cost else {}
-    return {"role": card.role.value, "grid": card.grid, **accuracy.model_dump(), **cost}
+    facts = {"role": card.role.value, "code": card.code, "n": card.capacity, "grid": card.grid}
+    return {**facts, **accuracy.model_dump(), "ece": _short(ece), **cost}
+
+
+def _update_card(model: LoadedModel, numbers: Numbers) -> None:
+    accuracy = Accuracy.model_validate({name: numbers[name] for name in Accuracy.model_fields})
+    parts: dict[str, Any] = {"accuracy": accuracy}
+    if "latency_ratio" in numbers and model.card.cost is not None:
+        ratio = round(numbers["latency_ratio"]["median"], 3)
+        parts["cost"] = model.card.cost.model_copy(update={"latency_ratio": ratio})
+    update_card(model, **parts)
 
 
 def _short(number: float) -> float:

@@ -36,6 +36,19 @@ class Answers:
         """Share of right answers; an unknown one is not right."""
         return float((self.index == labels).mean())
 
+    def calibration_error(self, labels: IntArray, bins: int = 15) -> float:
+        """ECE: mean gap between confidence and accuracy over equal bins of confidence (Guo et al., arXiv 1706.04599).
+
+        0..1. Unknown answers promise nothing, so they are left out; 0 where there are no others.
+        """
+        known = self.index != UNKNOWN
+        if not known.any():
+            return 0.0
+        sure, right = self.confidence[known].astype(float), (self.index == labels)[known]
+        which = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+        gaps = np.bincount(which, sure, bins) - np.bincount(which, right, bins)  # (bins,) sums over each
+        return float(np.abs(gaps).sum() / known.sum())
+
 
 @dataclass(frozen=True)
 class CollageReport:
@@ -49,6 +62,16 @@ class CollageReport:
     def accuracy(self) -> float:
         """Mean over positions: every image was seen at each."""
         return float(np.mean(self.per_position))
+
+
+def evaluate_backup(
+    model: LoadedModel, images: PixelSet, *, progress: Progress = lambda share: None
+) -> tuple[Answers, CollageReport | None]:
+    """A backup's answers, and where it holds several images, the report by position and fill that they are from."""
+    if model.card.capacity == 1:
+        return classify_images(model, images), None
+    report = evaluate_collage(model, images, progress=progress)
+    return report.answers, report
 
 
 def classify_images(model: LoadedModel, images: PixelSet) -> Answers:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,27 +12,36 @@ from typing import Any
 import numpy as np
 
 from collage.data import PixelSet
-from collage.training._evaluate import UNKNOWN, Answers, CollageReport, IntArray, confusion
+from collage.exceptions import ModelError
+from collage.training._evaluate import Answers, CollageReport, IntArray, confusion
 from collage.zoo import LoadedModel
 
+_OUTCOMES = ("image", "label", "answer", "confidence")
 
-def write_outcomes(path: Path, images: PixelSet, single: Answers, backup: Answers | None = None) -> None:
-    """Per image: was the single right and how sure; was the backup known, right, how sure. One row an image."""
-    right = single.index == images.labels
-    columns: dict[str, Any] = {
-        "image": np.arange(len(images)),
-        "label": images.labels,
-        "single_right": right.astype(int),
-        "single_confidence": single.confidence.round(4),
-    }
-    if backup is not None:
-        columns |= {
-            "backup_known": (backup.index != UNKNOWN).astype(int),
-            "backup_right": (backup.index == images.labels).astype(int),
-            "backup_confidence": backup.confidence.round(4),
-            "agree": (backup.index == single.index).astype(int),
-        }
-    _write_rows(path, list(columns), zip(*columns.values(), strict=True))
+
+def write_outcomes(path: Path, images: PixelSet, answers: Answers) -> None:
+    """`path`, gzipped CSV, one row an image: its number, its label, the answer (a class, -1: unknown), how sure.
+
+    Files of one dataset belong together row by row. The same answers make the same bytes.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_OUTCOMES)
+    sure = [f"{value:.4f}" for value in answers.confidence]
+    writer.writerows(zip(range(len(images)), images.labels, answers.index, sure, strict=True))
+    path.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+
+
+def read_outcomes(path: Path) -> tuple[IntArray, Answers]:
+    """Labels (n,) and answers as `write_outcomes` left them. Raises ModelError for a file of another form."""
+    try:
+        with gzip.open(path, "rt", newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = [np.array([row[name] for row in rows]) for name in _OUTCOMES[1:]]
+        labels, index = (column.astype(np.int64) for column in columns[:2])
+        return labels, Answers(index, columns[2].astype(np.float32))
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        raise ModelError(f"{path}: no outcomes of an evaluation; delete it and evaluate again") from error
 
 
 def write_confusion(path: Path, images: PixelSet, answers: Answers) -> None:
@@ -48,10 +59,10 @@ def write_confusion(path: Path, images: PixelSet, answers: Answers) -> None:
     figure.savefig(path.with_suffix(".png"), dpi=110)
 
 
-def write_positions(path: Path, report: CollageReport, a_a: float, grid: int) -> None:
+def write_positions(path: Path, report: CollageReport, a_a: float, columns: int) -> None:
     """A map of A_d over the tiles, and A_d against the number of filled tiles beside the single's A_a."""
     figure, axes = _figure(2, (9.5, 4))
-    table = np.array(report.per_position).reshape(grid, grid)
+    table = np.array(report.per_position).reshape(-1, columns)
     _grid(axes[0], table, [f"{value:.2%}" for value in table.ravel()])
     axes[0].set(title="A_d by tile, all tiles filled", xticks=[], yticks=[])
     fills = range(1, len(report.per_fill) + 1)

@@ -51,6 +51,7 @@ class ModelCard(BaseModel):
         default=False,
         description="collage only: the model has one output more a tile, its last, that says 'nothing to see here'",
     )
+    isolated: bool = Field(default=False, description="collage only: no layer of it crosses a tile's border")
     single_sha256: str | None = Field(default=None, description="hash of the single this backup was distilled from")
     net: dict[str, Any] | None = Field(
         default=None, description="settings of the torch net that the file was exported from"
@@ -66,6 +67,8 @@ class ModelCard(BaseModel):
     def _fits(self) -> Self:
         if (self.role is Role.COLLAGE) != (self.grid is not None):
             raise ValueError("grid belongs to a collage, and every collage needs one")
+        if self.isolated and self.role is not Role.COLLAGE:
+            raise ValueError("isolated is said of collages only")
         if self.role is not Role.SINGLE and self.single_sha256 is None:
             raise ValueError("single_sha256 is needed: a backup is bound to its single")
         return self
@@ -74,3 +77,8 @@ class ModelCard(BaseModel):
     def capacity(self) -> int:
         """Queries one call can hold."""
         return self.grid * self.grid if self.grid else 1
+
+    @property
+    def code(self) -> str:
+        """The role, or more exactly what kind of it this is: the name that results go by."""
+        return "collage-isolated" if self.isolated else self.role.value

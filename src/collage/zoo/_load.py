@@ -45,9 +45,9 @@ def load_model(name_or_path: str | Path) -> LoadedModel:
     return LoadedModel(card, path)
 
 
-def list_models() -> list[LoadedModel]:
-    """The shipped models, by name. Raises ModelError as `load_model` does."""
-    return [load_model(path) for path in sorted(_SHIPPED.glob("*.json"))]
+def list_models(folder: Path = _SHIPPED) -> list[LoadedModel]:
+    """The shipped models, or those of another folder, by name. Raises ModelError as `load_model` does."""
+    return [load_model(path) for path in sorted(folder.glob("*.json"))]
 
 
 def check_bound(single: LoadedModel, backup: LoadedModel) -> None:

@@ -1,0 +1,150 @@
+"""Every single of a zoo and all backups bound to it: one list of rows, remade by one command.
+
+What one model was worth is evaluated as `assess` does; here it is put side by side. Further seeds of a model are
+trained from the same experiment file but not shipped: their accuracies are kept in a file of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from collage.data import load_pixels, open_dataset
+from collage.dispatch import Role
+from collage.exceptions import ModelError
+from collage.training._accuracy_plots import plot_by_n, plot_frontier
+from collage.training._assess import Told, assess
+from collage.training._evaluate import evaluate_backup
+from collage.zoo import LoadedModel
+
+
+class AccuracyRow(TypedDict):
+    """One model. Accuracies, ratios and shares are fractions; None where it makes no sense or was not measured."""
+
+    dataset: str
+    model: str
+    code: str
+    n: int  # images that one call protects
+    grid: int | None
+    a_a: float  # of the single that it belongs to
+    a_d: float | None
+    a_d_std: float | None  # over seeds, the shipped one among them
+    macs: int | None  # of one call, whatever it protects
+    macs_ratio: float | None  # over one call of the single
+    latency_ratio: float | None  # the same, measured
+    params: int | None
+    ece: float
+    agreement: float | None
+    test_images: int
+    seed_count: int
+    a_d_seeds: list[float]
+
+
+def measure_accuracy(
+    models: Sequence[LoadedModel],
+    out: Path,
+    *,
+    seeds: Sequence[LoadedModel] = (),
+    dataset: str | None = None,
+    limit: int | None = None,
+    again: bool = False,
+    told: Told = lambda model, share: None,
+) -> list[AccuracyRow]:
+    """Evaluate all singles of `models` and their backups; writes `out/accuracy.json` and `out/accuracy/<single>/`.
+
+    Only what has changed since the last time is measured, unless `again`. seeds: other trainings of backups of the same
+    names, which are measured once and remembered in `out/accuracy/<single>/seeds.json`. dataset: by default each
+    single's own. Raises DataMissing, and ModelError where there is no single, or a seed belongs to none of them.
+    """
+    singles = [model for model in models if model.card.role is Role.SINGLE]
+    if not singles:
+        raise ModelError("no single among these models: there is nothing to compare backups with")
+    names = {model.card.name for model in models if model.card.role is not Role.SINGLE}
+    for seed in seeds:
+        if seed.card.name not in names or not any(_bound(single, seed) for single in singles):
+            raise ModelError(f"{seed.path}: no model of this name, made for the same single, is among the others")
+    rows: list[AccuracyRow] = []
+    for single in singles:
+        folder = out / "accuracy" / single.card.name
+        backups = [model for model in models if _bound(single, model)]
+        summary = assess(single, backups, folder, dataset=dataset, limit=limit, again=again, told=told)
+        ours = [seed for seed in seeds if _bound(single, seed)]
+        found = _seeds(single, ours, folder / "seeds.json", dataset=dataset, limit=limit, again=again, told=told)
+        table = [_row(summary, single, model, found.get(model.card.name, {})) for model in (single, *backups)]
+        plot_frontier(table, folder / "frontier.png")
+        plot_by_n(table, folder / "by-n.png")
+        rows += table
+        lines = ",\n".join("  " + json.dumps(row) for row in rows)
+        (out / "accuracy.json").write_text(f"[\n{lines}\n]\n")
+    return rows
+
+
+def _bound(single: LoadedModel, backup: LoadedModel) -> bool:
+    return backup.card.single_sha256 == single.card.sha256
+
+
+def _row(summary: dict[str, Any], single: LoadedModel, model: LoadedModel, seeds: dict[str, Any]) -> AccuracyRow:
+    numbers, base = summary["models"][model.card.name], summary["models"][single.card.name]
+    alone = model is single
+    others = [
+        float(seed["a_d"])
+        for sha256, seed in sorted(seeds.items())
+        if sha256 != model.card.sha256
+        and seed["single"] == single.card.sha256
+        and seed["test_images"] == numbers["test_images"]
+    ]
+    each = [] if alone else [numbers["accuracy"], *others]
+    return {
+        "dataset": summary["dataset"],
+        "model": model.card.name,
+        "code": numbers["code"],
+        "n": numbers["n"],
+        "grid": numbers["grid"],
+        "a_a": base["accuracy"],
+        "a_d": None if alone else numbers["accuracy"],
+        "a_d_std": round(float(np.std(each, ddof=1)), 5) if len(each) > 1 else None,
+        "macs": numbers.get("macs"),
+        "macs_ratio": 1.0 if alone else numbers.get("macs_ratio"),
+        "latency_ratio": 1.0 if alone else numbers["latency_ratio"]["median"],
+        "params": numbers.get("params"),
+        "ece": numbers["ece"],
+        "agreement": numbers["agreement"],
+        "test_images": numbers["test_images"],
+        "seed_count": max(1, len(each)),
+        "a_d_seeds": each,
+    }
+
+
+def _seeds(
+    single: LoadedModel,
+    seeds: Sequence[LoadedModel],
+    path: Path,
+    *,
+    dataset: str | None,
+    limit: int | None,
+    again: bool,
+    told: Callable[[str, float], None],
+) -> dict[str, dict[str, Any]]:
+    """By model name, by the seed's hash: its A_d, on how many test images, and its single's hash."""
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+    source = open_dataset(dataset or single.card.dataset)
+    for seed in seeds:
+        known, name = found.setdefault(seed.card.name, {}), f"{seed.card.name}, {seed.path.parent.name}"
+        expected = min(source.count("test"), limit or source.count("test"))
+        if again or known.get(seed.card.sha256, {}).get("test_images") != expected:
+            images = load_pixels(source, "test", seed.card.preprocessing, limit=limit)
+            answers, report = evaluate_backup(seed, images, progress=partial(told, name))
+            a_d = answers.accuracy(images.labels) if report is None else report.accuracy
+            known[seed.card.sha256] = {
+                "a_d": round(a_d, 5),
+                "test_images": len(images),
+                "single": single.card.sha256,
+            }
+            path.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+        told(name, 1.0)
+    return found
