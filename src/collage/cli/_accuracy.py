@@ -62,13 +62,12 @@ def _table(rows: list[AccuracyRow]) -> Any:
     from rich.table import Table
 
     table = Table(caption="MACs and time: one call over one call of the single. n: images that one call protects.")
-    for heading in ("model", "code", "n", "accuracy", "below", "MACs", "time", "ECE", "same"):
-        table.add_column(heading, justify="left" if heading in ("model", "code") else "right", overflow="fold")
+    for heading in ("model", "n", "accuracy", "below", "MACs", "time", "ECE", "same"):
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for row in rows:
         a_d = row["a_d"]
         table.add_row(
             row["model"],
-            row["code"],
             str(row["n"]),
             f"{row['a_a'] if a_d is None else a_d:.2%}" + (f" ± {row['a_d_std']:.2%}" if row["a_d_std"] else ""),
             "" if a_d is None else f"{100 * (row['a_a'] - a_d):.2f}",
