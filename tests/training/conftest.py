@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # without torch, the tests are skipped by their own files
 NETS: dict[str, dict[str, Any]] = {
     "single": {"family": "residual", "stem": 8, "widths": [16], "blocks": [1]},
     "cheap": {"family": "residual", "stem": 4, "widths": [4], "blocks": [1]},
+    "parity": {"family": "residual", "stem": 8, "widths": [16], "blocks": [1]},
     "collage": {"family": "collage", "stem": 8, "width": 16, "blocks": 1, "features": 32},
 }
 MakeSettings = Callable[..., "TrainingSettings"]

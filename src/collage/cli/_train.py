@@ -1,4 +1,4 @@
-"""`collage train single|collage|cheap`: train a model that an experiment file describes."""
+"""`collage train single|collage|cheap|parity`: train a model that an experiment file describes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class TrainRole(StrEnum):
     SINGLE = "single"
     COLLAGE = "collage"
     CHEAP = "cheap"
+    PARITY = "parity"
 
 
 def register(app: typer.Typer) -> None:

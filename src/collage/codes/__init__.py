@@ -2,6 +2,7 @@
 
 from collage.codes._base import Code, TileAnswer
 from collage.codes._make import make_code
+from collage.codes._parity import ParityCode, concat_layout
 from collage.codes._tiled import CheapCode, CollageCode, ReplicaCode
 
-__all__ = ["CheapCode", "Code", "CollageCode", "ReplicaCode", "TileAnswer", "make_code"]
+__all__ = ["CheapCode", "Code", "CollageCode", "ParityCode", "ReplicaCode", "TileAnswer", "concat_layout", "make_code"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collage.codes._base import Code
+from collage.codes._parity import ParityCode
 from collage.codes._tiled import CheapCode, CollageCode, ReplicaCode
 from collage.dispatch import Role
 from collage.zoo import ModelCard
@@ -22,5 +23,8 @@ def make_code(card: ModelCard) -> Code:
         case Role.COLLAGE:
             assert card.grid is not None  # the card's own rule
             return CollageCode(card.grid, card.preprocessing, classes, unknown=card.unknown, output=card.output)
+        case Role.PARITY:
+            assert card.k is not None and card.encoder is not None  # the same  # noqa: PT018
+            return ParityCode(card.k, card.encoder, card.preprocessing, classes, output=card.output)
         case _:
             raise ValueError(f"{card.name}: there is no {card.role} code")

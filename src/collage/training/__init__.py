@@ -14,6 +14,7 @@ from collage.training._evaluate import (
 )
 from collage.training._export import export_model, load_net
 from collage.training._loop import Progress, Task, train
+from collage.training._parity import ParityTask, encode_groups
 from collage.training._rebuild import net_from_model
 from collage.training._report import read_outcomes
 from collage.training._run import make_net, run_training
@@ -29,6 +30,7 @@ __all__ = [
     "CollageReport",
     "CollageTask",
     "LatencyRatio",
+    "ParityTask",
     "Progress",
     "SingleTask",
     "Task",
@@ -41,6 +43,7 @@ __all__ = [
     "classify_images",
     "confusion",
     "draw_filled",
+    "encode_groups",
     "evaluate_backup",
     "evaluate_collage",
     "export_model",

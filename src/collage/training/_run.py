@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from collage.data import PixelSet, load_pixels, open_dataset, split_validation
 from collage.dispatch import Role
@@ -14,9 +14,10 @@ from collage.exceptions import ModelError
 from collage.nets import WhitenedNet, build_net
 from collage.training._collages import CollageTask
 from collage.training._loop import Progress, Task, train
+from collage.training._parity import ParityTask, encode_groups
 from collage.training._settings import TrainingSettings
 from collage.training._single import SingleTask, to_planes
-from collage.training._teacher import Teacher, answers_path, ask_single
+from collage.training._teacher import Teacher, answers_path, ask_single, plain_answers, share_answers
 from collage.training._views import normalise_batch
 from collage.zoo import LoadedModel
 
@@ -41,14 +42,19 @@ def run_training(
     training, validation = split_validation(images, settings.data.validation, settings.data.split_seed)
     net = make_net(settings, len(images.classes))
     if isinstance(net, WhitenedNet):
-        net.prepare(normalise_batch(to_planes(training)[:_WHITENED], settings.preprocessing))
+        net.prepare(_first_inputs(training, settings))
     task: Task
     if settings.model.role is Role.SINGLE:
         task = SingleTask(training, validation, settings)
     else:
         teacher = _teacher(settings, single, training, folder, asking)
-        kind = CollageTask if settings.model.role is Role.COLLAGE else SingleTask
-        task = kind(training, validation, settings, teacher)
+        assert single is not None  # a teacher is one
+        if settings.model.role is Role.PARITY:
+            answers = plain_answers(single, to_planes(validation), folder)
+            task = ParityTask(training, validation, settings, teacher, answers)
+        else:
+            kind = CollageTask if settings.model.role is Role.COLLAGE else SingleTask
+            task = kind(training, validation, settings, teacher)
     yield from train(net, task, settings, folder)
 
 
@@ -72,12 +78,23 @@ def _teacher(
         raise ModelError(f"{single.card.name} knows other classes than {settings.data.dataset}: it cannot teach them")
     if single.card.preprocessing != settings.preprocessing:
         raise ModelError(f"[preprocessing] must be that of {single.card.name}: it teaches tiles as it sees images")
+    cache = answers_path(folder, single, settings.train.seed)
+    share_answers(cache, settings)
     return ask_single(
         single,
         to_planes(training),
         settings.augment,
         settings.distill,
-        cache=answers_path(folder, single, settings.train.seed),
+        cache=cache,
         seed=settings.train.seed,
         progress=asking,
     )
+
+
+def _first_inputs(training: PixelSet, settings: TrainingSettings) -> Tensor:
+    """Training images (n, C, S, S), normalised, as the net will see them."""
+    images = normalise_batch(to_planes(training)[:_WHITENED], settings.preprocessing)
+    k, encoder = settings.model.k, settings.model.encoder
+    if k is None or encoder is None:
+        return images
+    return encode_groups(images[: len(images) // k * k], k, encoder)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from collage.codes import concat_layout
 from collage.dispatch import Role
 from collage.exceptions import SettingsError
 from collage.imaging import Preprocessing
@@ -24,6 +25,8 @@ class ModelSettings(_Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     role: Role
     grid: int | None = Field(default=None, ge=2, le=5, description="collage only")
+    k: int | None = Field(default=None, ge=2, le=16, description="parity only: images in one")
+    encoder: Literal["sum", "concat"] | None = Field(default=None, description="parity only: how one is made of them")
     licence: str = "Apache-2.0"
     net: NetSettings
 
@@ -31,6 +34,8 @@ class ModelSettings(_Section):
     def _fits(self) -> Self:
         if (self.role is Role.COLLAGE) != (self.grid is not None):
             raise ValueError("grid belongs to a collage, and every collage needs one")
+        if not (self.role is Role.PARITY) == (self.k is not None) == (self.encoder is not None):
+            raise ValueError("k and encoder belong to a parity, and every parity needs both")
         return self
 
 
@@ -52,7 +57,10 @@ class AugmentSettings(_Section):
 
 
 class DistillSettings(_Section):
-    """What a backup learns from its single (Hinton et al., arXiv 1503.02531)."""
+    """What a backup learns from its single (Hinton et al., arXiv 1503.02531).
+
+    A parity learns sums of outputs: `weight` is the share of the answers rebuilt from it, the rest is squared error.
+    """
 
     weight: float = Field(default=0.9, ge=0, le=1, description="of the single's soft outputs; the rest is the labels'")
     temperature: float = Field(default=2.0, gt=0, le=20)
@@ -91,6 +99,8 @@ class TrainingSettings(_Section):
             raise ValueError("a backup needs a [distill] table")
         if self.model.role is Role.SINGLE and self.distill is not None:
             raise ValueError("a single has no teacher: leave out [distill]")
+        if self.model.k is not None and self.model.encoder == "concat":
+            concat_layout(self.model.k, self.preprocessing.size)  # raises for what does not divide
         return self
 
 

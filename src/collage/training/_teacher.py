@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from collage.training._settings import AugmentSettings, DistillSettings
+from collage.training._settings import AugmentSettings, DistillSettings, TrainingSettings
 from collage.training._views import Views, apply_views, draw_views
 from collage.zoo import LoadedModel, open_session
 
@@ -65,8 +67,40 @@ def ask_single(
         logits[start : start + step] = torch.from_numpy(scores).view(-1, count, classes)
         progress(min(1.0, (start + step) / len(pixels)))
     cache.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(logits, cache)
+    fresh = cache.with_suffix(".tmp")
+    torch.save(logits, fresh)
+    fresh.replace(cache)  # whoever shares it sees all of it
     return Teacher(views, logits, count)
+
+
+def share_answers(cache: Path, settings: TrainingSettings) -> None:
+    """Where a training beside this one has asked the same single for the same views of the same images, take those.
+
+    To ask takes a large single longer than many a backup takes to train.
+    """
+    if cache.exists():
+        return
+    for theirs in sorted(cache.parent.parent.glob(f"*/{cache.name}")):
+        with contextlib.suppress(OSError, ValueError):  # a folder that is going, or of older settings
+            other = TrainingSettings.model_validate_json((theirs.parent / "settings.json").read_text())
+            if _what_is_asked(other) == _what_is_asked(settings):
+                cache.parent.mkdir(parents=True, exist_ok=True)
+                os.link(theirs, cache)
+                return
+
+
+def _what_is_asked(settings: TrainingSettings) -> tuple[object, ...]:
+    """All that a single's answers depend on, beside the single and the seed."""
+    views = settings.distill and settings.distill.views
+    return settings.data, settings.preprocessing, settings.augment.flip, settings.augment.shift, views
+
+
+def plain_answers(single: LoadedModel, pixels: Tensor, folder: Path) -> Tensor:
+    """The single's answers for pixels (n, C, S, S) as they are, logits (n, classes); kept in `folder`."""
+    as_they_are = AugmentSettings(flip=False, shift=0, erase=0)
+    cache = folder / f"plain-{single.card.sha256[:12]}.pt"
+    teacher = ask_single(single, pixels, as_they_are, DistillSettings(views=1), cache=cache, seed=0)
+    return teacher.draw(torch.arange(len(pixels)), torch.Generator())[1]
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -17,7 +17,10 @@ class Accuracy(BaseModel):
 
     test_images: int
     accuracy: float = Field(ge=0, le=1, description="A_a of a single or cheap, A_d of a collage with all tiles filled")
-    per_position: list[float] | None = Field(default=None, description="A_d by tile, row by row")
+    per_position: list[float] | None = Field(
+        default=None,
+        description="A_d by tile, row by row; of a parity, by the position that is missing",
+    )
     per_fill: list[float] | None = Field(default=None, description="A_d by number of filled tiles, from 1")
     agreement: float | None = Field(default=None, description="share of answers equal to the single's")
 
@@ -52,6 +55,8 @@ class ModelCard(BaseModel):
         description="collage only: the model has one output more a tile, its last, that says 'nothing to see here'",
     )
     isolated: bool = Field(default=False, description="collage only: no layer of it crosses a tile's border")
+    k: int | None = Field(default=None, ge=2, le=16, description="parity only: images in one job")
+    encoder: Literal["sum", "concat"] | None = Field(default=None, description="parity only: how one is made of them")
     single_sha256: str | None = Field(default=None, description="hash of the single this backup was distilled from")
     net: dict[str, Any] | None = Field(
         default=None, description="settings of the torch net that the file was exported from"
@@ -69,6 +74,8 @@ class ModelCard(BaseModel):
             raise ValueError("grid belongs to a collage, and every collage needs one")
         if self.isolated and self.role is not Role.COLLAGE:
             raise ValueError("isolated is said of collages only")
+        if not (self.role is Role.PARITY) == (self.k is not None) == (self.encoder is not None):
+            raise ValueError("k and encoder belong to a parity, and every parity needs both")
         if self.role is not Role.SINGLE and self.single_sha256 is None:
             raise ValueError("single_sha256 is needed: a backup is bound to its single")
         return self
@@ -76,9 +83,11 @@ class ModelCard(BaseModel):
     @property
     def capacity(self) -> int:
         """Queries one call can hold."""
-        return self.grid * self.grid if self.grid else 1
+        return self.grid * self.grid if self.grid else self.k or 1
 
     @property
     def code(self) -> str:
         """The role, or more exactly what kind of it this is: the name that results go by."""
+        if self.encoder is not None:
+            return f"parity-{self.encoder}"
         return "collage-isolated" if self.isolated else self.role.value

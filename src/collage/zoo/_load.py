@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.zoo._card import ModelCard
 
@@ -60,6 +61,8 @@ def check_bound(single: LoadedModel, backup: LoadedModel) -> None:
         )
     if theirs.classes != ours.classes:
         raise ModelError(f"{theirs.name}: classes differ from those of {ours.name}")
+    if theirs.role is Role.PARITY and theirs.preprocessing != ours.preprocessing:
+        raise ModelError(f"{theirs.name}: preprocessing differs from that of {ours.name}, whose images it is made of")
     if theirs.output != ours.output:
         raise ModelError(f"{theirs.name}: gives {theirs.output}, but {ours.name} gives {ours.output}")
 
