@@ -141,3 +141,19 @@ def test_what_does_not_fit_is_refused() -> None:
             code.decode(np.zeros((4, 3), np.float32), [position], {})
     with pytest.raises(ValueError, match="classes"):
         CollageCode(2, preprocessing(), 1)
+
+
+@given(rows=st.lists(st.floats(0.01, 1), min_size=3, max_size=3), temperature=st.floats(0.2, 5))
+def test_a_temperature_changes_confidence_as_a_power_of_the_probabilities(
+    rows: list[float], temperature: float
+) -> None:
+    chances = np.array(rows) / sum(rows)
+    powers = chances ** (1 / temperature)
+    expected = powers.max() / powers.sum()
+    logits = CheapCode(preprocessing(), 3, temperature=temperature)
+    probabilities = CheapCode(preprocessing(), 3, output="probabilities", temperature=temperature)
+    for code, columns in ((logits, np.log(chances) + 2), (probabilities, chances)):
+        output = columns.astype(np.float32)[None]
+        answer = code.decode(output, [0], {})[0]
+        assert answer.confidence == pytest.approx(expected, rel=1e-4)
+        assert answer.scores.tolist() == output[0].tolist()

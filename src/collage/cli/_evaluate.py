@@ -80,6 +80,7 @@ def _column(row: dict[str, Any]) -> dict[str, str]:
         "same answer as the single": f"{row['agreement']:.2%}" if row["agreement"] is not None else "",
         "worst and best tile": f"{min(tiles):.2%} {max(tiles):.2%}" if tiles else "",
         "1 tile filled, all filled": f"{row['per_fill'][0]:.2%} {row['per_fill'][-1]:.2%}" if tiles else "",
+        "calibration error (ECE)": f"{row['ece']:.2%}",
         "parameters": f"{row['params']:,}" if "params" in row else "?",
         "multiply-accumulates": f"{row['macs']:,}" if "macs" in row else "?",
         "over the single's": "" if row.get("macs_ratio") is None else f"{row['macs_ratio']:.3f}",

@@ -14,15 +14,22 @@ def make_code(card: ModelCard) -> Code:
 
     Raises ValueError for a role that no code is written for.
     """
-    classes = len(card.classes)
+    classes, temperature = len(card.classes), card.temperature
     match card.role:
         case Role.SINGLE:
-            return ReplicaCode(card.preprocessing, classes, output=card.output)
+            return ReplicaCode(card.preprocessing, classes, output=card.output, temperature=temperature)
         case Role.CHEAP:
-            return CheapCode(card.preprocessing, classes, output=card.output)
+            return CheapCode(card.preprocessing, classes, output=card.output, temperature=temperature)
         case Role.COLLAGE:
             assert card.grid is not None  # the card's own rule
-            return CollageCode(card.grid, card.preprocessing, classes, unknown=card.unknown, output=card.output)
+            return CollageCode(
+                card.grid,
+                card.preprocessing,
+                classes,
+                unknown=card.unknown,
+                output=card.output,
+                temperature=temperature,
+            )
         case Role.PARITY:
             assert card.k is not None and card.encoder is not None  # the same  # noqa: PT018
             return ParityCode(card.k, card.encoder, card.preprocessing, classes, output=card.output)

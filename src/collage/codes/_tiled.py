@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collage.codes._base import FloatArray, TileAnswer
 from collage.dispatch import Source
 from collage.imaging import Preprocessing
 
 _BLANK = 0.0  # the mean pixel, in training too
+_LEAST = 1e-12  # a probability whose logarithm is taken
 _SLACK = 1e-3  # how far rounding may take a probability beyond 0..1
 
 
@@ -32,6 +34,7 @@ class _TiledCode:
         *,
         unknown: bool = False,
         output: Literal["logits", "probabilities"] = "logits",
+        temperature: float = 1.0,
     ) -> None:
         if classes < 2:
             raise ValueError(f"classes must be at least 2, not {classes}")
@@ -40,6 +43,7 @@ class _TiledCode:
         self.classes = classes
         self.unknown = unknown
         self.output = output
+        self.temperature = temperature
         self.input_shape: tuple[int, int, int] = (preprocessing.channels, preprocessing.size, preprocessing.size)
         self._canvas_shape = (1, preprocessing.channels, grid * preprocessing.size, grid * preprocessing.size)
         self._columns = classes + unknown
@@ -78,14 +82,15 @@ class _TiledCode:
     ) -> dict[int, TileAnswer]:
         """Output (1, N, K) or (N, K), N tiles, K columns -> answers of the filled positions; absent: unknown.
 
-        Confidence is the probability of the answer among all columns, "unknown" too; scores leave that column out.
+        Confidence is the probability of the answer among all columns, "unknown" too, at the code's temperature (Guo et
+        al., arXiv 1706.04599); scores leave that column out, and know no temperature.
         Raises ValueError for another shape and for a position that is no tile.
         """
         rows = self._rows(output, filled)  # (filled, K)
         usable = np.logical_and.reduce(np.isfinite(rows), axis=1)
         if self.output == "logits":
             scores = rows[:, : self.classes]
-            probabilities = _softmax(np.where(usable[:, None], rows, 0.0))
+            probabilities = _softmax(np.where(usable[:, None], rows, 0.0) / np.float32(self.temperature))
         else:
             usable &= (rows >= -_SLACK).all(axis=1) & (rows <= 1 + _SLACK).all(axis=1)
             known = rows[:, : self.classes].clip(0.0, 1.0)
@@ -93,6 +98,8 @@ class _TiledCode:
                 scores = known / known.sum(axis=1, keepdims=True) if self.unknown else rows
             usable &= known.sum(axis=1) > 0.0
             probabilities = rows.clip(0.0, 1.0)
+            if self.temperature != 1.0:
+                probabilities = _softmax(np.log(probabilities.clip(_LEAST)) / np.float32(self.temperature))
         best = probabilities.argmax(axis=1)
         usable &= best < self.classes
         return {
@@ -113,7 +120,7 @@ class _TiledCode:
         return np.asarray(output[np.asarray(filled, dtype=np.intp)], dtype=np.float32)
 
 
-def _softmax(rows: FloatArray) -> FloatArray:
+def _softmax(rows: NDArray[np.floating]) -> FloatArray:
     exponentials = np.exp(rows - rows.max(axis=1, keepdims=True), dtype=np.float32)
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float32)
 
@@ -122,7 +129,8 @@ class CollageCode(_TiledCode):
     """N = grid * grid images in one picture, classified by a collage-cnn in one pass.
 
     `preprocessing` is that of one tile; `unknown`: the model's last column says "nothing to see here"; `output`: what
-    the model's columns are. Raises ValueError for a grid outside 2..5.
+    the model's columns are; `temperature`: logits are divided by it before confidence is taken. Raises ValueError for a
+    grid outside 2..5.
     """
 
     source = Source.COLLAGE
@@ -135,10 +143,11 @@ class CollageCode(_TiledCode):
         *,
         unknown: bool = False,
         output: Literal["logits", "probabilities"] = "logits",
+        temperature: float = 1.0,
     ) -> None:
         if not 2 <= grid <= 5:
             raise ValueError(f"grid must be from 2 to 5, not {grid}")
-        super().__init__(grid, preprocessing, classes, unknown=unknown, output=output)
+        super().__init__(grid, preprocessing, classes, unknown=unknown, output=output, temperature=temperature)
 
 
 class ReplicaCode(_TiledCode):
@@ -147,9 +156,14 @@ class ReplicaCode(_TiledCode):
     source = Source.REPLICA
 
     def __init__(
-        self, preprocessing: Preprocessing, classes: int, *, output: Literal["logits", "probabilities"] = "logits"
+        self,
+        preprocessing: Preprocessing,
+        classes: int,
+        *,
+        output: Literal["logits", "probabilities"] = "logits",
+        temperature: float = 1.0,
     ) -> None:
-        super().__init__(1, preprocessing, classes, output=output)
+        super().__init__(1, preprocessing, classes, output=output, temperature=temperature)
 
 
 class CheapCode(_TiledCode):
@@ -158,6 +172,11 @@ class CheapCode(_TiledCode):
     source = Source.CHEAP
 
     def __init__(
-        self, preprocessing: Preprocessing, classes: int, *, output: Literal["logits", "probabilities"] = "logits"
+        self,
+        preprocessing: Preprocessing,
+        classes: int,
+        *,
+        output: Literal["logits", "probabilities"] = "logits",
+        temperature: float = 1.0,
     ) -> None:
-        super().__init__(1, preprocessing, classes, output=output)
+        super().__init__(1, preprocessing, classes, output=output, temperature=temperature)

@@ -404,7 +404,7 @@ class Dispatcher:
         policy = self.policy
         if not answer.source.degraded or policy.accept == "first" or not (query.singles or query.waiting):
             return True
-        if policy.accept == "confident" and answer.confidence >= policy.confidence:
+        if policy.accept == "confident" and answer.confidence >= policy.confident_from:
             return True
         return now >= query.started + self._learnt.patience
 

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from collage.dispatch._events import Role, Source, WorkerId
 from collage.exceptions import SettingsError
 
+_CONFIDENT = 0.9  # where neither the policy nor the backup's card says anything
+
 
 class Policy(BaseModel):
     """One way of hiding stragglers. Immutable."""
@@ -47,7 +49,12 @@ class Policy(BaseModel):
     patience_most: float = Field(
         default=2.0, ge=1, le=100, description="but no longer than so many median times, however many jobs straggle"
     )
-    confidence: float = Field(default=0.9, ge=0, le=1, description="confident: accepted early from this confidence up")
+    confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="confident: accepted early from this confidence up; absent: the one in the backup's card",
+    )
 
     # Second line: when the backup is late too, or had nothing to say.
     second_line: bool = Field(default=False, description="resend late singles, within the budget")
@@ -82,6 +89,11 @@ class Policy(BaseModel):
         if self.beside and (self.trigger != "at_once" or self.code is not Source.REPLICA):
             raise ValueError("beside: only for replicas that are wanted at once")
         return self
+
+    @property
+    def confident_from(self) -> float:
+        """The confidence from which a backup's answer is accepted early."""
+        return _CONFIDENT if self.confidence is None else self.confidence
 
     @property
     def late_quantile(self) -> float:

@@ -214,6 +214,7 @@ class DataPlane:
         if not isinstance(result, Answered):
             raise _refusal(result)
         index = int(result.scores.argmax())
+        model = self.backup if result.source.degraded and self.backup is not None else self.single
         answer = Classified(
             scores=result.scores,
             label=self.single.card.classes[index],
@@ -222,6 +223,7 @@ class DataPlane:
             degraded=result.source.degraded,
             confidence=result.confidence,
             seconds=result.at - began,
+            temperature=model.card.temperature,
         )
         _tell(self.on_answered, answer)
         return answer

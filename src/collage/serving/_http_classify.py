@@ -72,7 +72,7 @@ def parse_query(query: QueryParams, settings: ServingSettings) -> tuple[QueryOpt
 
 def describe(answer: Classified, model: OipModel, top: int, *, seconds: float) -> dict[str, Any]:
     """One answer, for people."""
-    chances = answer.scores if model.scores == "probabilities" else _softmax(answer.scores)
+    chances = _chances(answer, model.scores)
     best = np.argsort(-chances, kind="stable")[:top]
     return {
         "label": answer.label,
@@ -89,7 +89,13 @@ def describe(answer: Classified, model: OipModel, top: int, *, seconds: float) -
     }
 
 
-def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    powers = np.exp(scores.astype(np.float64) - float(scores.max()))  # (classes,)
+def _chances(answer: Classified, scores: str) -> NDArray[np.float64]:
+    """Calibrated probabilities (classes,), as the confidence is one."""
+    logits = answer.scores.astype(np.float64)
+    if scores == "probabilities":
+        if answer.temperature == 1.0:
+            return logits
+        logits = np.log(logits.clip(1e-12))
+    powers = np.exp((logits - logits.max()) / answer.temperature)
     total: NDArray[np.float64] = powers / powers.sum()
     return total

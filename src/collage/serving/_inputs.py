@@ -39,7 +39,7 @@ class Classified:
     """One query's answer.
 
     scores: float32 (classes,), logits or probabilities as the single gives them. confidence: highest probability, 0..1.
-    seconds: from submission to answer.
+    seconds: from submission to answer. temperature: what calibrates these scores as it did the confidence.
     """
 
     scores: NDArray[np.float32]
@@ -49,3 +49,4 @@ class Classified:
     degraded: bool
     confidence: float
     seconds: float
+    temperature: float = 1.0

@@ -26,6 +26,9 @@ class Parts:
         source = policy.code
         if source is not None and source.role is not Role.SINGLE:
             self.backup = self._load_backup(source)
+            calibration = self.backup.card.calibration
+            if policy.confidence is None and calibration is not None and calibration.confident is not None:
+                self._policy = policy.model_copy(update={"confidence": calibration.confident})
 
     def _load_backup(self, source: Source) -> LoadedModel:
         name = self._settings.backup

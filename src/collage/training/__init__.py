@@ -2,6 +2,18 @@
 
 from collage.training._accuracy import AccuracyRow, measure_accuracy
 from collage.training._assess import assess
+from collage.training._calibrate import calibrate, confidences, load_validation, validation_logits
+from collage.training._calibration import (
+    BINS,
+    THRESHOLDS,
+    Reliability,
+    Reliance,
+    calibration_error,
+    confident_from,
+    fit_temperature,
+    reliability,
+    reliances,
+)
 from collage.training._collages import CollageTask, assemble, draw_filled
 from collage.training._evaluate import (
     UNKNOWN,
@@ -18,20 +30,26 @@ from collage.training._parity import ParityTask, encode_groups
 from collage.training._rebuild import net_from_model
 from collage.training._report import read_outcomes
 from collage.training._run import make_net, run_training
+from collage.training._scores import Caller, deal_tiles, read_columns
 from collage.training._settings import TrainingSettings, change_training, load_training
 from collage.training._single import SingleTask
 from collage.training._teacher import Teacher, ask_single
 from collage.training._timing import LatencyRatio, latency_ratio
 
 __all__ = [
+    "BINS",
+    "THRESHOLDS",
     "UNKNOWN",
     "AccuracyRow",
     "Answers",
+    "Caller",
     "CollageReport",
     "CollageTask",
     "LatencyRatio",
     "ParityTask",
     "Progress",
+    "Reliability",
+    "Reliance",
     "SingleTask",
     "Task",
     "Teacher",
@@ -39,21 +57,32 @@ __all__ = [
     "ask_single",
     "assemble",
     "assess",
+    "calibrate",
+    "calibration_error",
     "change_training",
     "classify_images",
+    "confidences",
+    "confident_from",
     "confusion",
+    "deal_tiles",
     "draw_filled",
     "encode_groups",
     "evaluate_backup",
     "evaluate_collage",
     "export_model",
+    "fit_temperature",
     "latency_ratio",
     "load_net",
     "load_training",
+    "load_validation",
     "make_net",
     "measure_accuracy",
     "net_from_model",
+    "read_columns",
     "read_outcomes",
+    "reliability",
+    "reliances",
     "run_training",
     "train",
+    "validation_logits",
 ]

@@ -15,6 +15,7 @@ from collage.codes import make_code
 from collage.data import PixelSet
 from collage.exceptions import ModelError
 from collage.imaging import normalise
+from collage.training._calibration import BINS, calibration_error
 from collage.zoo import LoadedModel, open_session
 
 FloatArray = NDArray[np.float32]
@@ -36,18 +37,10 @@ class Answers:
         """Share of right answers; an unknown one is not right."""
         return float((self.index == labels).mean())
 
-    def calibration_error(self, labels: IntArray, bins: int = 15) -> float:
-        """ECE: mean gap between confidence and accuracy over equal bins of confidence (Guo et al., arXiv 1706.04599).
-
-        0..1. Unknown answers promise nothing, so they are left out; 0 where there are no others.
-        """
+    def calibration_error(self, labels: IntArray, bins: int = BINS) -> float:
+        """ECE, 0..1, of the known answers: unknown ones promise nothing; 0 where there are no others."""
         known = self.index != UNKNOWN
-        if not known.any():
-            return 0.0
-        sure, right = self.confidence[known].astype(float), (self.index == labels)[known]
-        which = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
-        gaps = np.bincount(which, sure, bins) - np.bincount(which, right, bins)  # (bins,) sums over each
-        return float(np.abs(gaps).sum() / known.sum())
+        return calibration_error(self.confidence[known], (self.index == labels)[known], bins)
 
 
 @dataclass(frozen=True)
@@ -82,7 +75,7 @@ def classify_images(model: LoadedModel, images: PixelSet) -> Answers:
     for start in range(0, len(images), 256):
         batch = np.stack([normalise(p, model.card.preprocessing) for p in images.pixels[start : start + 256]])
         scores.append(session.run(None, {name: batch})[0])  # (B, classes)
-    return _answers(np.concatenate(scores), model.card.output)
+    return _answers(log_scores(np.concatenate(scores), model.card.output) / model.card.temperature)
 
 
 def evaluate_collage(
@@ -161,8 +154,12 @@ def confusion(answers: Answers, labels: IntArray, classes: int) -> IntArray:
     return table
 
 
-def _answers(scores: FloatArray, output: str) -> Answers:
-    if output == "logits":
-        shifted = np.exp(scores - scores.max(1, keepdims=True))
-        scores = shifted / shifted.sum(1, keepdims=True)
-    return Answers(scores.argmax(1).astype(np.int64), scores.max(1).astype(np.float32))
+def log_scores(scores: FloatArray, output: str) -> FloatArray:
+    """Logits of a model's columns (..., K), whichever it gives: a softmax of them is its probabilities."""
+    return scores if output == "logits" else np.log(scores.clip(1e-12, 1.0))
+
+
+def _answers(logits: FloatArray) -> Answers:
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    chances = shifted / shifted.sum(1, keepdims=True)
+    return Answers(chances.argmax(1).astype(np.int64), chances.max(1).astype(np.float32))

@@ -20,7 +20,7 @@ from collage.nets import count_macs, count_params
 from collage.training._run import make_net
 from collage.training._settings import TrainingSettings
 from collage.training._teacher import answers_path
-from collage.zoo import Cost, LoadedModel, ModelCard, load_model
+from collage.zoo import Cost, LoadedModel, ModelCard, Split, load_model
 
 _OPSET = 18
 
@@ -60,6 +60,7 @@ def export_model(folder: Path, out: Path, *, single: LoadedModel | None = None, 
         single_sha256=single.card.sha256 if single is not None else None,
         net=settings.model.net.model_dump(mode="json"),
         dataset=open_dataset(settings.data.dataset).name,  # a folder's path is nobody else's business
+        split=Split(images=settings.data.validation, seed=settings.data.split_seed, limit=settings.data.limit),
         licence=settings.model.licence,
         command=command,
         cost=Cost(macs=macs, params=count_params(net), macs_ratio=round(macs / base.macs, 4) if base else None),

@@ -1,16 +1,18 @@
 """The shipped ONNX models with their cards; loading a model by name or path."""
 
-from collage.zoo._card import Accuracy, Cost, ModelCard
+from collage.zoo._card import Accuracy, Calibration, Cost, ModelCard, Split
 from collage.zoo._load import LoadedModel, check_bound, file_sha256, list_models, load_model
 from collage.zoo._samples import Sample, sample_images
 from collage.zoo._session import open_session
 
 __all__ = [
     "Accuracy",
+    "Calibration",
     "Cost",
     "LoadedModel",
     "ModelCard",
     "Sample",
+    "Split",
     "check_bound",
     "file_sha256",
     "list_models",

@@ -23,6 +23,41 @@ class Accuracy(BaseModel):
     )
     per_fill: list[float] | None = Field(default=None, description="A_d by number of filled tiles, from 1")
     agreement: float | None = Field(default=None, description="share of answers equal to the single's")
+    ece: float | None = Field(default=None, ge=0, le=1, description="of calibrated confidence, 15 bins")
+
+
+class Split(BaseModel):
+    """Which training images were kept from training: what thresholds and temperatures may be chosen on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: int = Field(ge=1)
+    seed: int
+    limit: int | None = Field(default=None, description="where only so many training images were used at all")
+
+
+class Calibration(BaseModel):
+    """What makes confidence mean what it says, fitted on validation images (Guo et al., arXiv 1706.04599).
+
+    ECE: top-1 confidence, bins of equal width; the mean distance between a bin's confidence and its accuracy, weighted
+    by its answers.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    temperature: float = Field(gt=0, description="logits are divided by it before confidence is taken")
+    dataset: str
+    split: Split
+    bins: int
+    ece_before: float = Field(ge=0, le=1, description="on the validation images, without the temperature")
+    ece_after: float = Field(ge=0, le=1, description="on the validation images, with it")
+    confident: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="backups only: from this confidence up, answers are as often right as the single's for the same"
+        " images, within 0.1 point; 1 where none are",
+    )
 
 
 class Cost(BaseModel):
@@ -62,11 +97,13 @@ class ModelCard(BaseModel):
         default=None, description="settings of the torch net that the file was exported from"
     )
     dataset: str = ""
+    split: Split | None = Field(default=None, description="validation images, out of the dataset's training images")
     licence: str = ""
     command: str = Field(default="", description="what makes this model again")
     notes: str = ""
     accuracy: Accuracy | None = None
     cost: Cost | None = None
+    calibration: Calibration | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -79,6 +116,11 @@ class ModelCard(BaseModel):
         if self.role is not Role.SINGLE and self.single_sha256 is None:
             raise ValueError("single_sha256 is needed: a backup is bound to its single")
         return self
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before confidence is taken; 1 where nothing was calibrated."""
+        return self.calibration.temperature if self.calibration else 1.0
 
     @property
     def capacity(self) -> int:
