@@ -13,6 +13,9 @@ from collage.nets import (  # noqa: E402
     CollageNetSettings,
     ResidualNet,
     ResidualNetSettings,
+    TileNetSettings,
+    WhitenedNet,
+    WhitenedNetSettings,
     build_net,
     count_macs,
     count_params,
@@ -66,3 +69,46 @@ def test_costs_are_counted() -> None:
     assert net.training
     weights = 9 * 4 + 9 * 4 * 8 + 9 * 8 * 8 + 4 * 8 + 8 * 10 + 10
     assert count_params(net) == weights + 2 * (4 + 8 + 8 + 8)  # and the norms'
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("side", [28, 32])
+def test_a_whitened_net_answers_once(depth: int, side: int) -> None:
+    net = build_net(WhitenedNetSettings(widths=(8, 12), depth=depth), channels=3, classes=10, grid=None)
+    assert net(torch.zeros(3, 3, side, side)).shape == (3, 10)
+
+
+def test_the_first_filters_whiten_what_they_were_prepared_with() -> None:
+    torch.manual_seed(0)
+    images = torch.nn.functional.avg_pool2d(torch.randn(64, 3, 20, 20), 5, stride=1)  # neighbours alike, as in photos
+    net = WhitenedNet(WhitenedNetSettings(widths=(8,)), channels=3, classes=10)
+    net.prepare(images)
+    responses = net.whiten(images).transpose(0, 1).flatten(1)  # (24, positions)
+    covariance = responses @ responses.T / responses.shape[1]
+    half = covariance[:12, :12]
+    assert torch.allclose(half - half.diag().diag(), torch.zeros(12, 12), atol=1e-3)
+    assert torch.allclose(covariance[:12, 12:], -half, atol=1e-4)  # the other half: the same, negated
+    assert not net.whiten.weight.requires_grad
+
+
+BACKBONES = [
+    WhitenedNetSettings(widths=(8, 12), depth=3),
+    ResidualNetSettings(stem=4, widths=(8, 8), blocks=(1, 1)),
+]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("grid", [2, 3, 5])
+def test_no_neighbour_reaches_an_isolated_tile(backbone: WhitenedNetSettings | ResidualNetSettings, grid: int) -> None:
+    torch.manual_seed(0)
+    net = build_net(TileNetSettings(backbone=backbone), channels=3, classes=10, grid=grid).eval()
+    canvas = torch.randn(2, 3, grid * 16, grid * 16)
+    before = net(canvas)
+    assert before.shape == (2, grid * grid, 11)
+    for tile in range(grid * grid):
+        row, column = (16 * place for place in divmod(tile, grid))
+        other = 100 * torch.randn_like(canvas)
+        other[..., row : row + 16, column : column + 16] = canvas[..., row : row + 16, column : column + 16]
+        after = net(other)
+        assert torch.equal(after[:, tile], before[:, tile])
+        assert not torch.isclose(after, before).all(2)[:, [t for t in range(grid * grid) if t != tile]].any()

@@ -16,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
 
 from collage.exceptions import ModelError  # noqa: E402
+from collage.nets import TileNetSettings  # noqa: E402
 from collage.training import export_model, load_net, net_from_model, run_training  # noqa: E402
 from collage.zoo import check_bound, load_model, open_session  # noqa: E402
 
@@ -140,8 +141,39 @@ def test_a_net_that_is_not_the_files_is_refused(tiny: Any) -> None:
         (None, "does not say what net it is"),
         ({"family": "residual", "stem": 8, "widths": [16], "blocks": [2]}, r"holds no stages\.1"),
         ({"family": "residual", "stem": 9, "widths": [16], "blocks": [1]}, r"holds no stem\.0\.weight of shape"),
-        ({"family": "collage"}, "tiny-single: net: a collage net needs a grid"),
+        ({"family": "collage"}, "tiny-single: net: a net for collages needs a grid"),
         ({"family": "other"}, "tiny-single: net: Input tag 'other'"),
     ):
         with pytest.raises(ModelError, match=message):
             net_from_model(replace(tiny.single, card=card.model_copy(update={"net": net})))
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        {"family": "whitened", "widths": [8, 12], "depth": 3},
+        {"family": "residual", "stem": 4, "widths": [8], "blocks": [1]},
+    ],
+)
+def test_an_isolated_tile_is_isolated_in_the_file_too(
+    tiny: Any, make_settings: Callable[..., Any], tmp_path: Path, backbone: dict[str, Any]
+) -> None:
+    settings = make_settings("collage", train={"epochs": 1})
+    net = settings.model.model_copy(update={"net": TileNetSettings.model_validate({"backbone": backbone})})
+    settings = settings.model_copy(update={"model": net})
+    for _ in run_training(settings, tmp_path / "run", single=tiny.single):
+        pass
+    model = export_model(tmp_path / "run", tmp_path, single=tiny.single)
+    session = open_session(model.path)
+    canvas = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)).numpy()
+    (before,) = session.run(None, {"collage": canvas})
+    with torch.no_grad():
+        assert np.abs(load_net(tmp_path / "run")[1](torch.from_numpy(canvas)).numpy() - before).max() < TOLERANCE
+    for tile in range(4):
+        row, column = (16 * place for place in divmod(tile, 2))
+        here = np.s_[..., row : row + 16, column : column + 16]
+        other = 100 * np.ones_like(canvas)
+        other[here] = canvas[here]
+        (after,) = session.run(None, {"collage": other})
+        assert (after[0, tile] == before[0, tile]).all()  # bit for bit
+        assert (after[0] != before[0]).any()

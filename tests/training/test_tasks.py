@@ -126,3 +126,33 @@ def test_the_single_is_asked_once(tiny: Any, make_settings: Callable[..., Any], 
         None, {"images": apply_views(planes, views, augment, settings.preprocessing).numpy()}
     )
     np.testing.assert_allclose(soft.numpy(), logits, rtol=2e-3, atol=2e-3)
+
+
+def test_every_image_is_shown_once_an_epoch(tiny: Any, make_settings: Callable[..., Any], tmp_path: Path) -> None:
+    settings = make_settings("collage", augment={"flip": False, "shift": 0, "erase": 0}, distill={"blank": 0.0})
+    images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=48)
+    planes = to_planes(images)
+    teacher = ask_single(tiny.single, planes, settings.augment, settings.distill, cache=tmp_path / "answers.pt", seed=0)
+    task, generator = CollageTask(images, images, settings, teacher), seeded()
+    assert task.steps == 3
+    every = {image.numpy().tobytes() for image in normalise_batch(planes, settings.preprocessing)}
+    orders = []
+    for _ in range(2):
+        canvases = torch.cat([task.batch(generator)[0] for _ in range(task.steps)])  # (12, 1, 32, 32)
+        tiles = canvases.view(12, 1, 2, 16, 2, 16).permute(0, 2, 4, 1, 3, 5).reshape(48, 1, 16, 16)
+        orders.append([tile.numpy().tobytes() for tile in tiles])
+        assert set(orders[-1]) == every
+    assert orders[0] != orders[1]
+
+
+def test_fewer_images_than_a_step_takes_are_shown_again(
+    tiny: Any, make_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = make_settings("collage")
+    images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=6)
+    teacher = ask_single(
+        tiny.single, to_planes(images), settings.augment, settings.distill, cache=tmp_path / "answers.pt", seed=0
+    )
+    task = CollageTask(images, images, settings, teacher)
+    assert task.steps == 1
+    assert task.batch(seeded())[0].shape == (4, 1, 32, 32)

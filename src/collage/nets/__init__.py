@@ -4,6 +4,7 @@ from collage.nets._build import NetSettings, build_net
 from collage.nets._collage import CollageNet, CollageNetSettings
 from collage.nets._cost import count_macs, count_params
 from collage.nets._residual import ResidualNet, ResidualNetSettings
+from collage.nets._tiles import TileNet, TileNetSettings
 from collage.nets._whitened import WhitenedNet, WhitenedNetSettings
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "NetSettings",
     "ResidualNet",
     "ResidualNetSettings",
+    "TileNet",
+    "TileNetSettings",
     "WhitenedNet",
     "WhitenedNetSettings",
     "build_net",

@@ -8,30 +8,29 @@ from pydantic import Field
 from torch import nn
 
 from collage.nets._collage import CollageNet, CollageNetSettings
-from collage.nets._residual import ResidualNet, ResidualNetSettings
-from collage.nets._whitened import WhitenedNet, WhitenedNetSettings
+from collage.nets._residual import ResidualNetSettings
+from collage.nets._tiles import TileNet, TileNetSettings, build_backbone
+from collage.nets._whitened import WhitenedNetSettings
 
 NetSettings = Annotated[
-    ResidualNetSettings | WhitenedNetSettings | CollageNetSettings, Field(discriminator="family")
+    ResidualNetSettings | WhitenedNetSettings | CollageNetSettings | TileNetSettings, Field(discriminator="family")
 ]
 
 
 def build_net(settings: NetSettings, *, channels: int, classes: int, grid: int | None) -> nn.Module:
     """A fresh net for `channels` input channels.
 
-    A residual net gives (B, classes); a collage net, which needs `grid`, (B, grid * grid, classes + 1): the last output
-    of a tile says that there is nothing to see. Raises ValueError where grid and family do not fit.
+    A net for one image gives (B, classes); one for a collage, which needs `grid`, (B, grid * grid, classes + 1): the
+    last output of a tile says that there is nothing to see. Raises ValueError where grid and family do not fit.
     """
     match settings:
-        case ResidualNetSettings():
+        case ResidualNetSettings() | WhitenedNetSettings():
             if grid is not None:
-                raise ValueError("a residual net classifies one image: leave out the grid")
-            return ResidualNet(settings, channels=channels, classes=classes)
-        case WhitenedNetSettings():
-            if grid is not None:
-                raise ValueError("a whitened net classifies one image: leave out the grid")
-            return WhitenedNet(settings, channels=channels, classes=classes)
-        case CollageNetSettings():
+                raise ValueError(f"a {settings.family} net classifies one image: leave out the grid")
+            return build_backbone(settings, channels=channels, classes=classes)
+        case CollageNetSettings() | TileNetSettings():
             if grid is None:
-                raise ValueError("a collage net needs a grid")
+                raise ValueError("a net for collages needs a grid")
+            if isinstance(settings, TileNetSettings):
+                return TileNet(settings, channels=channels, outputs=classes + 1, grid=grid)
             return CollageNet(settings, channels=channels, outputs=classes + 1, grid=grid)

@@ -45,7 +45,7 @@ class WhitenedNet(nn.Module):
 
     @torch.no_grad()
     def prepare(self, images: Tensor) -> None:
-        """Set the first filters from training images (n, C, S, S), normalised: the patches' eigenvectors, both signs."""
+        """Set the first filters: eigenvectors of the patches of training images (n, C, S, S), normalised."""
         patches = nn.functional.unfold(images, 2)  # (n, C*4, patches)
         patches = patches.transpose(1, 2).flatten(0, 1).double()  # (n * patches, C*4)
         covariance = patches.T @ patches / len(patches)

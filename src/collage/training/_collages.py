@@ -17,7 +17,7 @@ BLANK = 0.0  # a blank tile in normalised space: the mean pixel, as `codes` writ
 
 
 class CollageTask:
-    """Tiles are drawn without regard to class. An epoch shows as many tiles as there are training images."""
+    """Tiles are drawn without regard to class. An epoch shows every training image once."""
 
     def __init__(self, training: PixelSet, validation: PixelSet, settings: TrainingSettings, teacher: Teacher) -> None:
         if settings.model.grid is None or settings.distill is None:
@@ -30,11 +30,13 @@ class CollageTask:
         self._labels = torch.from_numpy(training.labels)
         self._validation = to_planes(validation), torch.from_numpy(validation.labels)
         self.steps = max(1, len(training) // (settings.train.batch * self.tiles))
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._step = 0
 
     def batch(self, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Canvases (B, C, g*T, g*T) and the loss of logits (B, g*g, classes + 1)."""
         settings, size = self._settings, self._settings.train.batch
-        index = torch.randint(len(self._labels), (size * self.tiles,), generator=generator)
+        index = self._draw(size * self.tiles, generator)
         views, soft = self._teacher.draw(index, generator)  # soft: (B * g*g, classes)
         tiles = apply_views(self._pixels[index], views, settings.augment, settings.preprocessing)
         erase_squares(tiles, settings.augment.erase, generator)
@@ -54,6 +56,16 @@ class CollageTask:
             return (weight * gentle + (1 - weight) * hard).mean()
 
         return assemble(tiles, self.grid), loss
+
+    def _draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """The next `count` images: each once an epoch, so that none is left out by chance."""
+        # A shuffle an epoch; a resumed run starts at an epoch's border, so nothing of it needs saving.
+        if self._step == 0:
+            self._order = torch.randperm(len(self._labels), generator=generator)
+        first = self._step * count
+        self._step = (self._step + 1) % self.steps
+        # Fewer images than one step takes: the order is gone through again.
+        return self._order[torch.arange(first, first + count) % len(self._order)]
 
     @torch.no_grad()
     def validate(self, net: nn.Module) -> float:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from collage.exceptions import SettingsError
+from collage.training._memory import keep_memory
 from collage.training._settings import TrainingSettings
 
 
@@ -52,6 +53,7 @@ def train(net: nn.Module, task: Task, settings: TrainingSettings, folder: Path) 
     SettingsError where the folder belongs to other settings.
     """
     loop = settings.train
+    keep_memory()
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, settings)
     generator = torch.Generator().manual_seed(loop.seed)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from collage.data import PixelSet, load_pixels, open_dataset, split_validation
 from collage.dispatch import Role
 from collage.exceptions import ModelError
-from collage.nets import WhitenedNet, build_net
+from collage.nets import TileNet, WhitenedNet, build_net
 from collage.training._collages import CollageTask
 from collage.training._loop import Progress, Task, train
 from collage.training._parity import ParityTask, encode_groups
@@ -41,7 +41,7 @@ def run_training(
     images = load_pixels(dataset, "train", settings.preprocessing, limit=settings.data.limit)
     training, validation = split_validation(images, settings.data.validation, settings.data.split_seed)
     net = make_net(settings, len(images.classes))
-    if isinstance(net, WhitenedNet):
+    if isinstance(net, WhitenedNet | TileNet):
         net.prepare(_first_inputs(training, settings))
     task: Task
     if settings.model.role is Role.SINGLE:
