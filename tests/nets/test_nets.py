@@ -71,10 +71,11 @@ def test_costs_are_counted() -> None:
     assert count_params(net) == weights + 2 * (4 + 8 + 8 + 8)  # and the norms'
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("side", [28, 32])
-def test_a_whitened_net_answers_once(depth: int, side: int) -> None:
-    net = build_net(WhitenedNetSettings(widths=(8, 12), depth=depth), channels=3, classes=10, grid=None)
+@pytest.mark.parametrize("squeeze", [False, True])
+@pytest.mark.parametrize(("depth", "side"), [(1, 28), (2, 32), (3, 28)])
+def test_a_whitened_net_answers_once(depth: int, side: int, squeeze: bool) -> None:
+    settings = WhitenedNetSettings(widths=(8, 12), depth=depth, squeeze=squeeze)
+    net = build_net(settings, channels=3, classes=10, grid=None)
     assert net(torch.zeros(3, 3, side, side)).shape == (3, 10)
 
 
@@ -92,7 +93,7 @@ def test_the_first_filters_whiten_what_they_were_prepared_with() -> None:
 
 
 BACKBONES = [
-    WhitenedNetSettings(widths=(8, 12), depth=3),
+    WhitenedNetSettings(widths=(8, 12), depth=3, squeeze=True),
     ResidualNetSettings(stem=4, widths=(8, 8), blocks=(1, 1)),
 ]
 

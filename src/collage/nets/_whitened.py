@@ -25,6 +25,9 @@ class WhitenedNetSettings(BaseModel):
     family: Literal["whitened"] = "whitened"
     widths: tuple[int, ...] = Field(default=(64, 256, 256), min_length=1)
     depth: int = Field(default=2, ge=1, le=4, description="convolutions a stage; from 3 on the last ones are residual")
+    squeeze: bool = Field(
+        default=False, description="weigh a residual stage's channels by what the whole image shows (arXiv 1709.01507)"
+    )
 
 
 class WhitenedNet(nn.Module):
@@ -38,7 +41,7 @@ class WhitenedNet(nn.Module):
         stages: list[nn.Module] = []
         width = 2 * patch
         for outputs in settings.widths:
-            stages.append(_Stage(width, outputs, settings.depth))
+            stages.append(_Stage(width, outputs, settings.depth, squeeze=settings.squeeze))
             width = outputs
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(width, classes, bias=False)
@@ -64,11 +67,12 @@ class WhitenedNet(nn.Module):
 
 
 class _Stage(nn.Module):
-    def __init__(self, inputs: int, outputs: int, depth: int) -> None:
+    def __init__(self, inputs: int, outputs: int, depth: int, *, squeeze: bool) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(_identity(inputs if i == 0 else outputs, outputs) for i in range(depth))
         self.norms = nn.ModuleList(_norm(outputs) for _ in range(depth))
         self.residual = depth >= 3
+        self.weigh = _Squeeze(outputs) if squeeze and self.residual else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H // 2, W // 2)."""
@@ -80,11 +84,29 @@ class _Stage(nn.Module):
                 x = nn.functional.max_pool2d(x, 2)
             x = norm(x)
             if i == last and self.residual:
-                x = x + kept
+                x = self.weigh(x) + kept
             x = nn.functional.gelu(x)
             if i == 0:
                 kept = x
         return x
+
+
+class _Squeeze(nn.Module):
+    """Squeeze and excitation (Hu et al., arXiv 1709.01507): hardly any arithmetic, and a view of the whole image."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        narrow = max(8, width // 4)
+        self.squeeze = nn.Linear(width, narrow)
+        self.excite = nn.Linear(narrow, width)
+        nn.init.zeros_(self.excite.weight)
+        nn.init.zeros_(self.excite.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, H, W), channels weighed by 0..2; 1 at first."""
+        seen = x.mean(dim=(2, 3))  # (B, width)
+        weights = 2 * torch.sigmoid(self.excite(torch.relu(self.squeeze(seen))))  # (B, width)
+        return x * weights[:, :, None, None]
 
 
 def _identity(inputs: int, outputs: int) -> nn.Conv2d:
