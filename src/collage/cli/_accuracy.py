@@ -59,9 +59,11 @@ def accuracy(
 
 
 def _table(rows: list[AccuracyRow]) -> Any:
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(caption="MACs and time: one call over one call of the single. n: images that one call protects.")
+    caption = "MACs and time: one call over one call of the single. n: images that one call protects."
+    table = Table(box=SIMPLE, padding=0, pad_edge=False, caption=caption)
     for heading in ("model", "n", "accuracy", "below", "MACs", "time", "ECE", "same"):
         table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for row in rows:

@@ -27,6 +27,7 @@ from collage.training._evaluate import (
 from collage.training._export import export_model, load_net
 from collage.training._loop import Progress, Task, train
 from collage.training._parity import ParityTask, encode_groups
+from collage.training._quantise import quantise_model, store_half
 from collage.training._rebuild import net_from_model
 from collage.training._report import read_outcomes
 from collage.training._run import make_net, run_training
@@ -78,11 +79,13 @@ __all__ = [
     "make_net",
     "measure_accuracy",
     "net_from_model",
+    "quantise_model",
     "read_columns",
     "read_outcomes",
     "reliability",
     "reliances",
     "run_training",
+    "store_half",
     "train",
     "validation_logits",
 ]

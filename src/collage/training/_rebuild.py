@@ -35,6 +35,8 @@ def net_from_model(model: LoadedModel) -> nn.Module:
         raise ModelError(f"{card.name}: net: {message}") from error
     graph = onnx.load(str(model.path)).graph
     arrays: _Arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    # Weights stored at half precision are cast back, under another name, by nodes.
+    arrays |= {n.output[0]: arrays[n.input[0]] for n in graph.node if n.op_type == "Cast" and n.input[0] in arrays}
     arrays |= _turned(graph, arrays)
     state = net.state_dict()
     with torch.no_grad():
