@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
 
-from collage.cli import _evaluate, _export, _train  # noqa: E402
+from collage.cli import _accuracy, _evaluate, _export, _quantise, _train  # noqa: E402
 from collage.exceptions import ModelError, SettingsError  # noqa: E402
 from collage.zoo import load_model  # noqa: E402
 
@@ -62,7 +62,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs a command in an empty folder; what it raises comes through."""
     monkeypatch.chdir(tmp_path)
     app = typer.Typer(pretty_exceptions_enable=False)
-    for module in (_train, _export, _evaluate):
+    for module in (_train, _export, _evaluate, _accuracy, _quantise):
         module.register(app)
     threads = torch.get_num_threads()
 
@@ -114,6 +114,19 @@ def test_a_folder_of_images_becomes_two_models(command: Command, patterns: Path)
     assert backup.cost is not None
     assert backup.cost.latency_ratio == pytest.approx(summary["small-collage"]["latency_ratio"]["median"], abs=1e-3)
     assert backup.command.endswith("export runs/small-collage --out models --single small-single")
+
+    made = command("quantise", "models/small-collage.onnx", "--out", "models", "--dataset", patterns, "--images", 40)
+    assert made.exit_code == 0, made.output
+    assert "models/small-collage-int8.onnx: " in made.output
+    table = command("accuracy", "--models", "models", "--dataset", patterns)
+    assert table.exit_code == 0, table.output
+    rows = {row["model"]: row for row in json.loads(Path("results/accuracy.json").read_text())}
+    assert sorted(rows) == ["small-collage", "small-collage-int8", "small-single"]
+    assert all(name in table.output for name in rows)
+    assert rows["small-collage"]["a_d"] == summary["small-collage"]["accuracy"]
+    assert rows["small-collage-int8"]["macs"] == rows["small-collage"]["macs"]
+    with pytest.raises(ModelError, match="no model in it"):
+        command("accuracy", "--models", "models", "--seeds", "experiments")
 
 
 def test_a_training_without_its_file_is_exported_and_says_so(command: Command, patterns: Path) -> None:

@@ -20,6 +20,9 @@ def export(
     run_folder: Path = typer.Argument(help="Folder of a training, as 'collage train' leaves it."),
     out: Path = typer.Option(..., help="Folder for NAME.onnx and its card, NAME.json."),
     single: str | None = typer.Option(None, help="Name or path of the single that taught a backup."),
+    half: bool = typer.Option(
+        False, "--half", help="Store weights at half precision: half the file, the same answers."
+    ),
     config: Path | None = typer.Option(
         None, help="The training's TOML file, for the card to name  [default: experiments/<model name>.toml]"
     ),
@@ -32,9 +35,11 @@ def export(
     taught_by = load_model(single) if single else None
     config = config or Path("experiments") / f"{settings.model.name}.toml"
     command = _command(settings, config, taught_by.card.name if taught_by else None)
+    if command and half:
+        command += " --half"
     if not command:
         typer.echo(f"{config} does not describe this training: the card will not say how to make it again", err=True)
-    model = export_model(run_folder, out, single=taught_by, command=command)
+    model = export_model(run_folder, out, single=taught_by, half=half, command=command)
     cost = model.card.cost
     assert cost is not None  # export counts it
     ratio = f" ({cost.macs_ratio:.3f} of the single's)" if cost.macs_ratio is not None else ""

@@ -17,6 +17,7 @@ from collage.data import open_dataset
 from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.nets import count_macs, count_params
+from collage.training._quantise import store_half
 from collage.training._run import make_net
 from collage.training._settings import TrainingSettings
 from collage.training._teacher import answers_path
@@ -25,11 +26,14 @@ from collage.zoo import Cost, LoadedModel, ModelCard, Split, load_model
 _OPSET = 18
 
 
-def export_model(folder: Path, out: Path, *, single: LoadedModel | None = None, command: str = "") -> LoadedModel:
+def export_model(
+    folder: Path, out: Path, *, single: LoadedModel | None = None, half: bool = False, command: str = ""
+) -> LoadedModel:
     """Write `out/<name>.onnx` and `out/<name>.json` from a training's folder; returns the model as the zoo loads it.
 
-    The averaged weights are taken. A backup is bound to `single` by hash; `command` is for the card. Raises ModelError
-    where the folder holds no training, or a backup's single is not given or is not the one that taught it.
+    The averaged weights are taken; `half` stores them at half precision: half the file. A backup is bound to `single`
+    by hash; `command` is for the card. Raises ModelError where the folder holds no training, or a backup's single is
+    not given or is not the one that taught it.
     """
     settings, net, classes = load_net(folder)
     role = settings.model.role
@@ -43,6 +47,8 @@ def export_model(folder: Path, out: Path, *, single: LoadedModel | None = None, 
     path = out / f"{settings.model.name}.onnx"
     shape = input_shape(settings)
     write_onnx(net, path, shape, input_name="collage" if role is Role.COLLAGE else "images")
+    if half:
+        store_half(path, path)
     macs = count_macs(net, shape)
     base = single.card.cost if single is not None else None
     card = ModelCard(

@@ -61,6 +61,7 @@ def quantise_model(
             "command": f"collage quantise {card.name} --to {bits} --out models",
             "notes": f"{card.notes} {note}".strip(),
             "accuracy": None,
+            "calibration": card.calibration if bits == "half" else None,
             "cost": card.cost and card.cost.model_copy(update={"latency_ratio": None}),
         }
     )
@@ -117,7 +118,7 @@ class _Inputs(ort_quantization.CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, model: LoadedModel, images: PixelSet, seed: int) -> None:
         card, code = model.card, make_code(model.card)
         order = np.random.default_rng(seed).permutation(len(images))
-        groups = [order[start : start + code.capacity] for start in range(0, len(order), code.capacity)]
+        groups = np.resize(order, (-(-len(order) // code.capacity), code.capacity))  # the last one is filled up
         inputs = [code.encode([normalise(images.pixels[i], card.preprocessing) for i in group]) for group in groups]
         self._name = open_session(model.path).get_inputs()[0].name
         self._batches = iter([np.concatenate(inputs[at : at + _BATCH]) for at in range(0, len(inputs), _BATCH)])
