@@ -18,6 +18,7 @@ from collage.imaging import Preprocessing, normalise  # noqa: E402
 from collage.training import CollageTask, ask_single, assemble, draw_filled  # noqa: E402
 from collage.training._settings import AugmentSettings, DistillSettings  # noqa: E402
 from collage.training._single import to_planes  # noqa: E402
+from collage.training._strange import draw_strange  # noqa: E402
 from collage.training._views import Views, apply_views, draw_views, erase_squares, normalise_batch  # noqa: E402
 from collage.zoo import open_session  # noqa: E402
 
@@ -105,6 +106,40 @@ def test_a_blank_tile_teaches_unknown_and_a_filled_one_the_singles_answer(
     assert (push[blank][:, 3] > 0).all()
     assert (push[blank][:, :3] < 0).all()
     assert (push[~blank][:, 3] < 0).all()
+
+
+def test_tiles_that_show_nothing_are_plain_coarse_or_fine() -> None:
+    tiles = draw_strange(300, PREPROCESSING, seeded())
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (PREPROCESSING.mean, PREPROCESSING.std))
+    pixels = tiles * std + mean  # (n, 3, 12, 12), 0..1
+    assert tiles.shape == (300, 3, 12, 12)
+    assert -1e-6 < pixels.min() < 1e-3
+    assert 1 - 1e-3 < pixels.max() < 1 + 1e-6
+    values = [len(tile[0].unique()) for tile in pixels.round(decimals=4)]
+    assert 70 < sum(value == 1 for value in values) < 200  # plain, and a few of two values that came out alike
+    assert max(values) > 100
+    coarse = [
+        tile for tile in pixels if torch.equal(tile[:, ::3, ::3].repeat_interleave(3, 1).repeat_interleave(3, 2), tile)
+    ]
+    assert len(coarse) > 150  # the plain ones are that too
+    saturated = ((pixels < 1e-4) | (pixels > 1 - 1e-4)).flatten(1).all(1)
+    assert 100 < saturated.sum() < 200
+
+
+@pytest.mark.parametrize("strange", [0.0, 0.5])
+def test_a_tile_that_shows_nothing_teaches_unknown(
+    tiny: Any, make_settings: Callable[..., Any], tmp_path: Path, strange: float
+) -> None:
+    settings = make_settings("collage", distill={"weight": 1.0, "blank": 0.0, "strange": strange})
+    images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=40)
+    cache = tmp_path / "answers.pt"
+    teacher = ask_single(tiny.single, to_planes(images), settings.augment, settings.distill, cache=cache, seed=0)
+    outputs = torch.zeros(4, 4, 4, requires_grad=True)
+    _, loss = CollageTask(images, images, settings, teacher).batch(seeded())
+    loss(outputs).backward()  # type: ignore[no-untyped-call]
+    assert outputs.grad is not None
+    taught_unknown = (-outputs.grad[..., 3] > 0).sum()
+    assert taught_unknown == 0 if strange == 0 else 2 < taught_unknown < 14
 
 
 def test_the_single_is_asked_once(tiny: Any, make_settings: Callable[..., Any], tmp_path: Path) -> None:

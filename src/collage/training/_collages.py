@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from collage.data import PixelSet
 from collage.training._settings import TrainingSettings
 from collage.training._single import to_planes
+from collage.training._strange import draw_strange
 from collage.training._teacher import Teacher, distillation_loss
 from collage.training._views import apply_views, erase_squares, normalise_batch
 
@@ -41,7 +42,11 @@ class CollageTask:
         tiles = apply_views(self._pixels[index], views, settings.augment, settings.preprocessing)
         erase_squares(tiles, settings.augment.erase, generator)
         filled = draw_filled(size, self.tiles, self._distill.blank, generator).view(-1)  # (B * g*g,)
+        # Tiles that show nothing are unknown as blank ones are, but may lie anywhere.
+        strange = filled & (torch.rand(len(filled), generator=generator) < self._distill.strange)
+        tiles[strange] = draw_strange(int(strange.sum()), settings.preprocessing, generator)
         tiles[~filled] = BLANK
+        filled = filled & ~strange
         labels = torch.where(filled, self._labels[index], self._classes)
         # The single never says "nothing to see": its share of the last output is 0.
         soft = nn.functional.pad(soft, (0, 1), value=-torch.inf)  # (B * g*g, classes + 1)

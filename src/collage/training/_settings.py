@@ -66,6 +66,9 @@ class DistillSettings(_Section):
     temperature: float = Field(default=2.0, gt=0, le=20)
     views: int = Field(default=4, ge=1, le=64, description="augmented views of each image that the single answers once")
     blank: float = Field(default=0.15, ge=0, lt=1, description="share of collages with some tiles blank")
+    strange: float = Field(
+        default=0.02, ge=0, lt=1, description="share of tiles that show nothing, a plain colour or noise: unknown too"
+    )
 
 
 class LoopSettings(_Section):
