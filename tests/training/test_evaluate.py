@@ -26,8 +26,10 @@ from collage.training import (
     classify_images,
     confusion,
     evaluate_collage,
+    evaluate_joint,
     latency_ratio,
     read_outcomes,
+    score_images,
 )
 from collage.zoo import LoadedModel, file_sha256, load_model
 
@@ -150,6 +152,48 @@ def test_outcomes_of_another_form_are_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ModelError, match="delete it and evaluate again"):
             read_outcomes(path)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("count", [24, 25])
+def test_an_exact_parity_gives_back_whatever_is_missing(
+    make_reader: Callable[..., LoadedModel], k: int, count: int
+) -> None:
+    single = make_reader("single", None)
+    images = greys(count)
+    scores = score_images(single, images)
+    facts = {"role": "parity", "k": k, "encoder": "sum", "single_sha256": single.card.sha256}
+    exact = (1 - k) * GREYS**2  # the single adds -a a to an image's score, and k of them are summed
+    parity = make_reader("parity", None, exact, **facts)
+    shares: list[float] = []
+    found = evaluate_joint(parity, images, scores, progress=shares.append)
+    assert found.per_position == [1.0] * k
+    assert (found.answers.index == images.labels).all()
+    assert (found.answers.confidence > 0.9).all()
+    assert shares == pytest.approx([(turn + 1) / k for turn in range(k)])
+    always_middle = make_reader("middle", None, exact + np.array([0, 100, 0], np.float32), **facts)
+    wrong = evaluate_joint(always_middle, images, scores)
+    assert wrong.per_position == pytest.approx([np.mean(images.labels == 1)] * k)
+    unknown = make_reader("nan", None, exact + np.array([np.nan, 0, 0], np.float32), **facts)
+    nothing = evaluate_joint(unknown, images, scores)
+    assert (nothing.answers.index == UNKNOWN).all()
+    assert nothing.accuracy == 0
+
+
+def test_a_parity_is_assessed_beside_its_single(
+    make_reader: Callable[..., LoadedModel], patterns: Path, tmp_path: Path
+) -> None:
+    classes = {"classes": ["across", "down", "middle"]}
+    single = make_reader("single", None, **classes)
+    facts = classes | {"role": "parity", "k": 2, "encoder": "sum", "single_sha256": single.card.sha256}
+    parity = make_reader("parity", None, -(GREYS**2), **facts)
+    summary = assess(single, [parity], tmp_path / "out", dataset=str(patterns))
+    row = summary["models"]["parity"]
+    assert (row["code"], row["n"], row["grid"], row["per_fill"]) == ("parity-sum", 2, None, None)
+    assert row["accuracy"] == pytest.approx(np.mean(row["per_position"]), abs=1e-5)
+    assert row["agreement"] == 1.0  # exact, so as right or wrong as the single
+    assert row["accuracy"] == summary["models"]["single"]["accuracy"]
+    assert min(row["microseconds"].values()) > 0
 
 
 def test_a_model_takes_as_long_as_itself(make_reader: Callable[..., LoadedModel]) -> None:

@@ -60,7 +60,8 @@ def _table(summary: dict[str, Any]) -> Any:
     count = next(iter(models.values()))["test_images"]
     table = Table(
         title=f"{summary['dataset']}, {count:,} test images",
-        caption="Accuracy of a collage: mean over its tiles, all filled. Time of a call: median of pairs, one thread.",
+        caption="Accuracy of a collage: mean over its tiles, all filled; of a parity, over the positions that may be"
+        " missing. Time of a call: median of pairs, one thread.",
     )
     table.add_column("")
     for name in models:
@@ -71,20 +72,26 @@ def _table(summary: dict[str, Any]) -> Any:
     return table
 
 
+def _code(row: dict[str, Any]) -> str:
+    return f"{row['code']} of {row['n']}" if row["n"] > 1 else str(row["code"])
+
+
 def _column(row: dict[str, Any]) -> dict[str, str]:
-    tiles, ratio, time = row["per_position"], row.get("latency_ratio"), row.get("milliseconds")
+    tiles, fills, ratio, time = row["per_position"], row["per_fill"], row.get("latency_ratio"), row.get("milliseconds")
+    coding = row.get("microseconds")
     return {
-        "role": f"{row['role']} {row['grid']}x{row['grid']}" if row["grid"] else row["role"],
+        "role": f"{row['role']} {row['grid']}x{row['grid']}" if row["grid"] else _code(row),
         "accuracy": f"{row['accuracy']:.2%}",
         "points below the single": f"{row['points_below_single']:.2f}" if "points_below_single" in row else "",
         "same answer as the single": f"{row['agreement']:.2%}" if row["agreement"] is not None else "",
-        "worst and best tile": f"{min(tiles):.2%} {max(tiles):.2%}" if tiles else "",
-        "1 tile filled, all filled": f"{row['per_fill'][0]:.2%} {row['per_fill'][-1]:.2%}" if tiles else "",
         "calibration error (ECE)": f"{row['ece']:.2%}",
+        "worst and best position": f"{min(tiles):.2%} {max(tiles):.2%}" if tiles else "",
+        "1 tile filled, all filled": f"{fills[0]:.2%} {fills[-1]:.2%}" if fills else "",
         "parameters": f"{row['params']:,}" if "params" in row else "?",
         "multiply-accumulates": f"{row['macs']:,}" if "macs" in row else "?",
         "over the single's": "" if row.get("macs_ratio") is None else f"{row['macs_ratio']:.3f}",
         "time over the single's": "" if ratio is None else f"{ratio['median']:.3f}",
         "its quartiles": "" if ratio is None else " to ".join(f"{share:.3f}" for share in ratio["quartiles"]),
         "milliseconds": "" if time is None else f"{time['backup']:.3f}",
+        "microseconds to encode, decode": "" if coding is None else f"{coding['encode']:.0f} {coding['decode']:.0f}",
     }

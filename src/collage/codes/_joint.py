@@ -32,7 +32,12 @@ class JointCode(ABC):
     source: Source
 
     def __init__(
-        self, k: int, preprocessing: Preprocessing, classes: int, output: Literal["logits", "probabilities"]
+        self,
+        k: int,
+        preprocessing: Preprocessing,
+        classes: int,
+        output: Literal["logits", "probabilities"],
+        temperature: float,
     ) -> None:
         if k < 2:
             raise ValueError(f"k must be at least 2, not {k}")
@@ -41,6 +46,7 @@ class JointCode(ABC):
         self.capacity = k
         self.classes = classes
         self.output = output
+        self.temperature = temperature
         self.input_shape: tuple[int, int, int] = (preprocessing.channels, preprocessing.size, preprocessing.size)
 
     def encode(self, inputs: Sequence[FloatArray | None], out: FloatArray | None = None) -> FloatArray:
@@ -74,9 +80,9 @@ class JointCode(ABC):
     ) -> dict[int, TileAnswer]:
         """Output (1, classes) or (classes,), and the others' scores in the single's form -> the missing one's answer.
 
-        Confidence is the highest probability of the rebuilt scores. The answer is absent where the group is not full,
-        where not exactly one is missing, and where anything is not finite. Raises ValueError for another shape and for
-        a position that is none.
+        Confidence is the highest probability of the rebuilt scores, at the code's temperature. The answer is absent
+        where the group is not full, where not exactly one is missing, and where anything is not finite. Raises
+        ValueError for another shape and for a position that is none.
         """
         row = output[0] if output.ndim == 2 and len(output) == 1 else output
         if row.shape != (self.classes,):
@@ -93,10 +99,8 @@ class JointCode(ABC):
         scores = np.asarray(self._rebuild(self._parity_row(row), missing, others), np.float32)  # (classes,)
         if scores.shape != (self.classes,) or not np.isfinite(scores).all():
             return {}
-        probabilities = np.exp(scores - scores.max(), dtype=np.float32)
-        probabilities /= probabilities.sum()
-        answer = probabilities if self.output == "probabilities" else scores
-        return {missing: TileAnswer(answer, float(probabilities.max()))}
+        answer = _softmax(scores) if self.output == "probabilities" else scores
+        return {missing: TileAnswer(answer, float(_softmax(scores / np.float32(self.temperature)).max()))}
 
     def _linear(self, scores: FloatArray) -> FloatArray:
         """The single's scores in the form that is coded."""
@@ -115,3 +119,8 @@ class JointCode(ABC):
     @abstractmethod
     def _rebuild(self, row: FloatArray, missing: int, others: Mapping[int, FloatArray]) -> FloatArray:
         """The group's row (classes,) and the others' -> the missing one's (classes,)."""
+
+
+def _softmax(scores: FloatArray) -> FloatArray:
+    shares = np.exp(scores - scores.max(), dtype=np.float32)
+    return np.asarray(shares / shares.sum(), np.float32)

@@ -32,6 +32,8 @@ def make_code(card: ModelCard) -> Code:
             )
         case Role.PARITY:
             assert card.k is not None and card.encoder is not None  # the same  # noqa: PT018
-            return ParityCode(card.k, card.encoder, card.preprocessing, classes, output=card.output)
+            return ParityCode(
+                card.k, card.encoder, card.preprocessing, classes, output=card.output, temperature=temperature
+            )
         case _:
             raise ValueError(f"{card.name}: there is no {card.role} code")

@@ -50,8 +50,9 @@ class ParityCode(JointCode):
         classes: int,
         *,
         output: Literal["logits", "probabilities"] = "logits",
+        temperature: float = 1.0,
     ) -> None:
-        super().__init__(k, preprocessing, classes, output)
+        super().__init__(k, preprocessing, classes, output, temperature)
         self.encoder = encoder
         self._layout = concat_layout(k, preprocessing.size) if encoder == "concat" else None
 

@@ -21,9 +21,10 @@ from collage.training._evaluate import (
     CollageReport,
     classify_images,
     confusion,
-    evaluate_backup,
     evaluate_collage,
+    score_images,
 )
+from collage.training._evaluate_joint import CodeTimes, JointReport, code_times, evaluate_backup, evaluate_joint
 from collage.training._export import export_model, load_net
 from collage.training._loop import Progress, Task, train
 from collage.training._parity import ParityTask, encode_groups
@@ -44,8 +45,10 @@ __all__ = [
     "AccuracyRow",
     "Answers",
     "Caller",
+    "CodeTimes",
     "CollageReport",
     "CollageTask",
+    "JointReport",
     "LatencyRatio",
     "ParityTask",
     "Progress",
@@ -62,6 +65,7 @@ __all__ = [
     "calibration_error",
     "change_training",
     "classify_images",
+    "code_times",
     "confidences",
     "confident_from",
     "confusion",
@@ -70,6 +74,7 @@ __all__ = [
     "encode_groups",
     "evaluate_backup",
     "evaluate_collage",
+    "evaluate_joint",
     "export_model",
     "fit_temperature",
     "latency_ratio",
@@ -85,6 +90,7 @@ __all__ = [
     "reliability",
     "reliances",
     "run_training",
+    "score_images",
     "store_half",
     "train",
     "validation_logits",

@@ -19,7 +19,8 @@ from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.training._accuracy_plots import plot_by_n, plot_frontier
 from collage.training._assess import Told, assess
-from collage.training._evaluate import evaluate_backup
+from collage.training._evaluate import score_images
+from collage.training._evaluate_joint import evaluate_backup
 from collage.zoo import LoadedModel
 
 
@@ -138,7 +139,9 @@ def _seeds(
         expected = min(source.count("test"), limit or source.count("test"))
         if again or known.get(seed.card.sha256, {}).get("test_images") != expected:
             images = load_pixels(source, "test", seed.card.preprocessing, limit=limit)
-            answers, report = evaluate_backup(seed, images, progress=partial(told, name))
+            answers, report = evaluate_backup(
+                seed, images, partial(score_images, single, images), progress=partial(told, name)
+            )
             a_d = answers.accuracy(images.labels) if report is None else report.accuracy
             known[seed.card.sha256] = {
                 "a_d": round(a_d, 5),

@@ -15,7 +15,8 @@ from typing import Any
 from collage.data import Dataset, PixelSet, load_pixels, open_dataset
 from collage.exceptions import ModelError
 from collage.imaging import Preprocessing
-from collage.training._evaluate import Answers, classify_images, evaluate_backup
+from collage.training._evaluate import Answers, CollageReport, FloatArray, classify_images, score_images
+from collage.training._evaluate_joint import code_times, evaluate_backup
 from collage.training._report import (
     read_outcomes,
     update_card,
@@ -76,6 +77,7 @@ class _Evaluation:
         self._single, self._out, self._source, self._limit, self._kept = single, out, source, limit, kept
         self._images: tuple[Preprocessing, PixelSet] | None = None
         self._base: Answers | None = None
+        self._scores: FloatArray | None = None
 
     def add(self, model: LoadedModel, progress: Callable[[float], None]) -> None:
         """Evaluate `model`, or keep what is known of it."""
@@ -91,7 +93,7 @@ class _Evaluation:
             answers, report = classify_images(model, images), None
             self._base = answers
         else:
-            answers, report = evaluate_backup(model, images, progress=progress)
+            answers, report = evaluate_backup(model, images, partial(self._single_scores, images), progress=progress)
         accuracy = Accuracy(test_images=len(images), accuracy=_short(answers.accuracy(images.labels)))
         write_outcomes(self._outcomes(model), images, answers)
         write_confusion(self._out / f"confusion-{card.name}", images, answers)
@@ -101,21 +103,33 @@ class _Evaluation:
         if report is not None:
             accuracy.accuracy = _short(report.accuracy)
             accuracy.per_position = [_short(share) for share in report.per_position]
+        if isinstance(report, CollageReport):
             accuracy.per_fill = [_short(share) for share in report.per_fill]
             write_positions(self._out / f"positions-{card.name}.png", report, a_a, card.grid or card.capacity)
         accuracy.agreement = _short(float((answers.index == base.index).mean()))
         time = latency_ratio(model, self._single)
-        return _numbers(model, accuracy, answers.calibration_error(images.labels)) | {
-            "points_below_single": _short(100 * (a_a - accuracy.accuracy)),
-            "latency_ratio": {"median": _short(time.ratio), "quartiles": [_short(time.low), _short(time.high)]},
-            "milliseconds": {"backup": _short(1e3 * time.seconds), "single": _short(1e3 * time.base_seconds)},
-        }
+        coding = {"microseconds": code_times(model)._asdict()} if card.k is not None else {}
+        return (
+            _numbers(model, accuracy, answers.calibration_error(images.labels))
+            | coding
+            | {
+                "points_below_single": _short(100 * (a_a - accuracy.accuracy)),
+                "latency_ratio": {"median": _short(time.ratio), "quartiles": [_short(time.low), _short(time.high)]},
+                "milliseconds": {"backup": _short(1e3 * time.seconds), "single": _short(1e3 * time.base_seconds)},
+            }
+        )
 
     def _single_answers(self, images: PixelSet) -> tuple[float, Answers]:
         """A_a and the single's answers: of this run, or, where they were kept, from the outcomes."""
         if self._base is None:
             self._base = read_outcomes(self._outcomes(self._single))[1]
         return _short(self._base.accuracy(images.labels)), self._base
+
+    def _single_scores(self, images: PixelSet) -> FloatArray:
+        """What the single says of the images, whose preprocessing is its own: (n, classes)."""
+        if self._scores is None:
+            self._scores = score_images(self._single, images)
+        return self._scores
 
     def _load(self, preprocessing: Preprocessing) -> PixelSet:
         if self._images is None or self._images[0] != preprocessing:

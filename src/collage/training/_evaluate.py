@@ -57,25 +57,20 @@ class CollageReport:
         return float(np.mean(self.per_position))
 
 
-def evaluate_backup(
-    model: LoadedModel, images: PixelSet, *, progress: Progress = lambda share: None
-) -> tuple[Answers, CollageReport | None]:
-    """A backup's answers, and where it holds several images, the report by position and fill that they are from."""
-    if model.card.capacity == 1:
-        return classify_images(model, images), None
-    report = evaluate_collage(model, images, progress=progress)
-    return report.answers, report
-
-
 def classify_images(model: LoadedModel, images: PixelSet) -> Answers:
     """Answers of a single or a cheap, one image each."""
+    return _answers(log_scores(score_images(model, images), model.card.output) / model.card.temperature)
+
+
+def score_images(model: LoadedModel, images: PixelSet) -> FloatArray:
+    """What a single or a cheap says of each image, in its own form: (n, classes)."""
     session = open_session(model.path, threads=2)
     name = session.get_inputs()[0].name
     scores: list[FloatArray] = []
     for start in range(0, len(images), 256):
         batch = np.stack([normalise(p, model.card.preprocessing) for p in images.pixels[start : start + 256]])
         scores.append(session.run(None, {name: batch})[0])  # (B, classes)
-    return _answers(log_scores(np.concatenate(scores), model.card.output) / model.card.temperature)
+    return np.concatenate(scores)
 
 
 def evaluate_collage(
