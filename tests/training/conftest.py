@@ -17,6 +17,7 @@ NETS: dict[str, dict[str, Any]] = {
     "single": {"family": "residual", "stem": 8, "widths": [16], "blocks": [1]},
     "cheap": {"family": "residual", "stem": 4, "widths": [4], "blocks": [1]},
     "parity": {"family": "residual", "stem": 8, "widths": [16], "blocks": [1]},
+    "learned": {"family": "learned", "encoder": "mlp", "width": 16, "hidden": 32},
     "collage": {"family": "collage", "stem": 8, "width": 16, "blocks": 1, "features": 32},
 }
 MakeSettings = Callable[..., "TrainingSettings"]

@@ -166,16 +166,16 @@ def test_an_exact_parity_gives_back_whatever_is_missing(
     exact = (1 - k) * GREYS**2  # the single adds -a a to an image's score, and k of them are summed
     parity = make_reader("parity", None, exact, **facts)
     shares: list[float] = []
-    found = evaluate_joint(parity, images, scores, progress=shares.append)
+    found = evaluate_joint(parity, images, single, scores, progress=shares.append)
     assert found.per_position == [1.0] * k
     assert (found.answers.index == images.labels).all()
     assert (found.answers.confidence > 0.9).all()
     assert shares == pytest.approx([(turn + 1) / k for turn in range(k)])
     always_middle = make_reader("middle", None, exact + np.array([0, 100, 0], np.float32), **facts)
-    wrong = evaluate_joint(always_middle, images, scores)
+    wrong = evaluate_joint(always_middle, images, single, scores)
     assert wrong.per_position == pytest.approx([np.mean(images.labels == 1)] * k)
     unknown = make_reader("nan", None, exact + np.array([np.nan, 0, 0], np.float32), **facts)
-    nothing = evaluate_joint(unknown, images, scores)
+    nothing = evaluate_joint(unknown, images, single, scores)
     assert (nothing.answers.index == UNKNOWN).all()
     assert nothing.accuracy == 0
 

@@ -1,4 +1,4 @@
-"""`collage train single|collage|cheap|parity`: train a model that an experiment file describes."""
+"""`collage train single|collage|cheap|parity|learned`: train a model that an experiment file describes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class TrainRole(StrEnum):
     COLLAGE = "collage"
     CHEAP = "cheap"
     PARITY = "parity"
+    LEARNED = "learned"
 
 
 def register(app: typer.Typer) -> None:

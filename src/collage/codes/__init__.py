@@ -1,8 +1,19 @@
 """Codes: how one backup job is made of several queries, and how its answer gives theirs back."""
 
 from collage.codes._base import Code, TileAnswer
+from collage.codes._learned import LearnedCode
 from collage.codes._make import make_code
 from collage.codes._parity import ParityCode, concat_layout
 from collage.codes._tiled import CheapCode, CollageCode, ReplicaCode
 
-__all__ = ["CheapCode", "Code", "CollageCode", "ParityCode", "ReplicaCode", "TileAnswer", "concat_layout", "make_code"]
+__all__ = [
+    "CheapCode",
+    "Code",
+    "CollageCode",
+    "LearnedCode",
+    "ParityCode",
+    "ReplicaCode",
+    "TileAnswer",
+    "concat_layout",
+    "make_code",
+]

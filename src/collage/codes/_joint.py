@@ -96,7 +96,7 @@ class JointCode(ABC):
             return {}
         (missing,) = wanted
         others = {position: self._linear(present[position]) for position in known}
-        scores = np.asarray(self._rebuild(self._parity_row(row), missing, others), np.float32)  # (classes,)
+        scores = np.asarray(self._rebuild(row, missing, others), np.float32)  # (classes,)
         if scores.shape != (self.classes,) or not np.isfinite(scores).all():
             return {}
         answer = _softmax(scores) if self.output == "probabilities" else scores
@@ -108,17 +108,13 @@ class JointCode(ABC):
             return scores
         return np.log(np.maximum(scores, _LEAST_PROBABILITY), dtype=np.float32)
 
-    def _parity_row(self, row: FloatArray) -> FloatArray:
-        """The output of the group's job, in the form that is coded."""
-        return row
-
     @abstractmethod
     def _encode(self, images: Sequence[FloatArray], out: FloatArray) -> None:
         """Fill `out` (C, H, W) from k images (C, H, W)."""
 
     @abstractmethod
     def _rebuild(self, row: FloatArray, missing: int, others: Mapping[int, FloatArray]) -> FloatArray:
-        """The group's row (classes,) and the others' -> the missing one's (classes,)."""
+        """The job's row (classes,) and the others', as they are coded -> the missing one's (classes,)."""
 
 
 def _softmax(scores: FloatArray) -> FloatArray:

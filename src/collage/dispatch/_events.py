@@ -21,6 +21,7 @@ class Role(StrEnum):
     COLLAGE = "collage"
     CHEAP = "cheap"
     PARITY = "parity"
+    LEARNED = "learned"  # the single itself, on an image that a learned code has made
 
 
 class Source(StrEnum):
@@ -31,6 +32,12 @@ class Source(StrEnum):
     COLLAGE = "collage"
     CHEAP = "cheap"
     PARITY = "parity"
+    LEARNED = "learned"
+
+    @property
+    def joint(self) -> bool:
+        """True where an answer can be read only once the singles of all others in the group are there."""
+        return self in (Source.PARITY, Source.LEARNED)
 
     @property
     def degraded(self) -> bool:

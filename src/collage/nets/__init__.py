@@ -3,6 +3,7 @@
 from collage.nets._build import NetSettings, build_net
 from collage.nets._collage import CollageNet, CollageNetSettings
 from collage.nets._cost import count_macs, count_params
+from collage.nets._learned import Decoder, LearnedNet, LearnedNetSettings
 from collage.nets._residual import ResidualNet, ResidualNetSettings
 from collage.nets._tiles import TileNet, TileNetSettings
 from collage.nets._whitened import WhitenedNet, WhitenedNetSettings
@@ -10,6 +11,9 @@ from collage.nets._whitened import WhitenedNet, WhitenedNetSettings
 __all__ = [
     "CollageNet",
     "CollageNetSettings",
+    "Decoder",
+    "LearnedNet",
+    "LearnedNetSettings",
     "NetSettings",
     "ResidualNet",
     "ResidualNetSettings",

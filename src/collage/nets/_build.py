@@ -8,12 +8,14 @@ from pydantic import Field
 from torch import nn
 
 from collage.nets._collage import CollageNet, CollageNetSettings
+from collage.nets._learned import LearnedNetSettings
 from collage.nets._residual import ResidualNetSettings
 from collage.nets._tiles import TileNet, TileNetSettings, build_backbone
 from collage.nets._whitened import WhitenedNetSettings
 
 NetSettings = Annotated[
-    ResidualNetSettings | WhitenedNetSettings | CollageNetSettings | TileNetSettings, Field(discriminator="family")
+    ResidualNetSettings | WhitenedNetSettings | CollageNetSettings | TileNetSettings | LearnedNetSettings,
+    Field(discriminator="family"),
 ]
 
 
@@ -34,3 +36,5 @@ def build_net(settings: NetSettings, *, channels: int, classes: int, grid: int |
             if isinstance(settings, TileNetSettings):
                 return TileNet(settings, channels=channels, outputs=classes + 1, grid=grid)
             return CollageNet(settings, channels=channels, outputs=classes + 1, grid=grid)
+        case LearnedNetSettings():
+            raise ValueError("a learned code is made around a single: it is no classifier by itself")

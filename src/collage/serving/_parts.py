@@ -79,4 +79,4 @@ class Parts:
 
     def backup_code(self) -> Code | None:
         """The policy's code; None where its backups are replicas, or it makes none."""
-        return None if self.backup is None else make_code(self.backup.card)
+        return None if self.backup is None else make_code(self.backup.card, self.backup.path.parent)

@@ -26,6 +26,7 @@ from collage.training._evaluate import (
 )
 from collage.training._evaluate_joint import CodeTimes, JointReport, code_times, evaluate_backup, evaluate_joint
 from collage.training._export import export_model, load_net
+from collage.training._learned import LearnedTask
 from collage.training._loop import Progress, Task, train
 from collage.training._parity import ParityTask, encode_groups
 from collage.training._quantise import quantise_model, store_half
@@ -50,6 +51,7 @@ __all__ = [
     "CollageTask",
     "JointReport",
     "LatencyRatio",
+    "LearnedTask",
     "ParityTask",
     "Progress",
     "Reliability",

@@ -140,7 +140,7 @@ def _seeds(
         if again or known.get(seed.card.sha256, {}).get("test_images") != expected:
             images = load_pixels(source, "test", seed.card.preprocessing, limit=limit)
             answers, report = evaluate_backup(
-                seed, images, partial(score_images, single, images), progress=partial(told, name)
+                seed, images, single, partial(score_images, single, images), progress=partial(told, name)
             )
             a_d = answers.accuracy(images.labels) if report is None else report.accuracy
             known[seed.card.sha256] = {

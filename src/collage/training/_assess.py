@@ -93,7 +93,9 @@ class _Evaluation:
             answers, report = classify_images(model, images), None
             self._base = answers
         else:
-            answers, report = evaluate_backup(model, images, partial(self._single_scores, images), progress=progress)
+            answers, report = evaluate_backup(
+                model, images, self._single, partial(self._single_scores, images), progress=progress
+            )
         accuracy = Accuracy(test_images=len(images), accuracy=_short(answers.accuracy(images.labels)))
         write_outcomes(self._outcomes(model), images, answers)
         write_confusion(self._out / f"confusion-{card.name}", images, answers)

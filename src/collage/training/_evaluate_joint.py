@@ -1,4 +1,4 @@
-"""What a backup is worth on test images; and of a parity, A_d for every position that may be missing.
+"""What a backup is worth on test images; and of a parity or a learned code, A_d for every position that may be missing.
 
 Groups are random; the singles' own answers stand for the others, as in serving. What coding takes is measured too.
 """
@@ -14,7 +14,6 @@ import numpy as np
 
 from collage.codes import make_code
 from collage.data import PixelSet
-from collage.dispatch import Role
 from collage.imaging import normalise
 from collage.training._evaluate import (
     UNKNOWN,
@@ -25,7 +24,7 @@ from collage.training._evaluate import (
     classify_images,
     evaluate_collage,
 )
-from collage.zoo import LoadedModel, open_session
+from collage.zoo import LoadedModel, open_session, worker_file
 
 _BATCH = 32
 _TIMED = 500
@@ -47,6 +46,7 @@ class JointReport:
 def evaluate_backup(
     model: LoadedModel,
     images: PixelSet,
+    single: LoadedModel,
     scores: Callable[[], FloatArray],
     *,
     progress: Progress = lambda share: None,
@@ -56,8 +56,8 @@ def evaluate_backup(
     scores: gives what the single says of the images, (n, classes), for codes that need it.
     """
     report: CollageReport | JointReport
-    if model.card.role is Role.PARITY:
-        report = evaluate_joint(model, images, scores(), progress=progress)
+    if model.card.k is not None:
+        report = evaluate_joint(model, images, single, scores(), progress=progress)
     elif model.card.capacity == 1:
         return classify_images(model, images), None
     else:
@@ -68,6 +68,7 @@ def evaluate_backup(
 def evaluate_joint(
     model: LoadedModel,
     images: PixelSet,
+    single: LoadedModel,
     scores: FloatArray,
     *,
     seed: int = 0,
@@ -77,8 +78,8 @@ def evaluate_joint(
 
     scores: what the single says of the images, (n, classes), in its own form. `progress` is told the share done, 0..1.
     """
-    code, k, count = make_code(model.card), model.card.capacity, len(images)
-    session = open_session(model.path, threads=2)
+    code, k, count = make_code(model.card, model.path.parent), model.card.capacity, len(images)
+    session = open_session(worker_file(single, model), threads=2)
     name, rng = session.get_inputs()[0].name, np.random.default_rng(seed)
     tensors = [normalise(pixels, model.card.preprocessing) for pixels in images.pixels]
     answers = Answers(np.full(count, UNKNOWN), np.zeros(count, np.float32))
@@ -111,8 +112,8 @@ class CodeTimes(NamedTuple):
 
 
 def code_times(model: LoadedModel) -> CodeTimes:
-    """Of a parity, as serving does it: a full group is encoded, and its first position rebuilt."""
-    code, rng = make_code(model.card), np.random.default_rng(0)
+    """Of a parity or a learned code, as serving does it: a full group is encoded, and its first position rebuilt."""
+    code, rng = make_code(model.card, model.path.parent), np.random.default_rng(0)
     inputs = [rng.normal(size=code.input_shape).astype(np.float32) for _ in range(code.capacity)]
     rows = rng.dirichlet(np.ones(len(model.card.classes)), code.capacity).astype(np.float32)  # good as logits too
     present = dict(enumerate(rows[1:], start=1))

@@ -16,12 +16,12 @@ from torch import nn
 from collage.data import open_dataset
 from collage.dispatch import Role
 from collage.exceptions import ModelError
-from collage.nets import count_macs, count_params
+from collage.nets import LearnedNet, count_macs, count_params
 from collage.training._quantise import store_half
 from collage.training._run import make_net
 from collage.training._settings import TrainingSettings
 from collage.training._teacher import answers_path
-from collage.zoo import Cost, LoadedModel, ModelCard, Split, load_model
+from collage.zoo import Cost, LoadedModel, ModelCard, SecondFile, Split, load_model
 
 _OPSET = 18
 
@@ -46,11 +46,21 @@ def export_model(
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{settings.model.name}.onnx"
     shape = input_shape(settings)
-    write_onnx(net, path, shape, input_name="collage" if role is Role.COLLAGE else "images")
+    decoder = None
+    base = single.card.cost if single is not None else None
+    if isinstance(net, LearnedNet):
+        decoder = SecondFile(file=f"{settings.model.name}-decoder.onnx", sha256="0" * 64)
+        inputs = (1, (net.decoder.k + 1) * len(classes))
+        write_onnx(net.encoder, path, shape, input_name="images", output_name="image")
+        write_onnx(net.decoder, out / decoder.file, inputs, input_name="outputs")
+        decoder.sha256 = hashlib.sha256((out / decoder.file).read_bytes()).hexdigest()
+        # A call is the encoder's, the single's and the decoder's.
+        macs = count_macs(net.encoder, shape) + count_macs(net.decoder, inputs) + (base.macs if base else 0)
+    else:
+        write_onnx(net, path, shape, input_name="collage" if role is Role.COLLAGE else "images")
+        macs = count_macs(net, shape)
     if half:
         store_half(path, path)
-    macs = count_macs(net, shape)
-    base = single.card.cost if single is not None else None
     card = ModelCard(
         name=settings.model.name,
         role=role,
@@ -62,6 +72,7 @@ def export_model(
         unknown=role is Role.COLLAGE,
         k=settings.model.k,
         encoder=settings.model.encoder,
+        decoder=decoder,
         output="logits" if single is None or role is not Role.PARITY else single.card.output,
         single_sha256=single.card.sha256 if single is not None else None,
         net=settings.model.net.model_dump(mode="json"),
@@ -88,13 +99,16 @@ def load_net(folder: Path) -> tuple[TrainingSettings, nn.Module, list[str]]:
 
 
 def input_shape(settings: TrainingSettings) -> tuple[int, int, int, int]:
-    """(1, C, H, W) of the net's input: an image, or a whole canvas."""
+    """(1, C, H, W) of the net's input: an image, a whole canvas, or the k images of a learned code, (1, k*C, H, W)."""
     side = settings.preprocessing.size * (settings.model.grid or 1)
-    return 1, settings.preprocessing.channels, side, side
+    images = settings.model.k if settings.model.role is Role.LEARNED else None
+    return 1, settings.preprocessing.channels * (images or 1), side, side
 
 
-def write_onnx(net: nn.Module, path: Path, shape: tuple[int, ...], *, input_name: str) -> None:
-    """Export with a free batch axis, output "logits". Notes that name this machine's files are left out.
+def write_onnx(
+    net: nn.Module, path: Path, shape: tuple[int, ...], *, input_name: str, output_name: str = "logits"
+) -> None:
+    """Export with a free batch axis. Notes that name this machine's files are left out.
 
     Weights keep the names and values that they have in the net, so that `net_from_model` finds them: norms stay beside
     their convolutions, and ONNX Runtime joins them as it loads the file.
@@ -108,7 +122,7 @@ def write_onnx(net: nn.Module, path: Path, shape: tuple[int, ...], *, input_name
             (example,),
             dynamo=True,
             input_names=[input_name],
-            output_names=["logits"],
+            output_names=[output_name],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             opset_version=_OPSET,
             optimize=False,

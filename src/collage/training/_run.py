@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from collage.data import PixelSet, load_pixels, open_dataset, split_validation
 from collage.dispatch import Role
 from collage.exceptions import ModelError
-from collage.nets import TileNet, WhitenedNet, build_net
+from collage.nets import LearnedNet, LearnedNetSettings, TileNet, WhitenedNet, build_net
 from collage.training._collages import CollageTask
+from collage.training._learned import LearnedTask
 from collage.training._loop import Progress, Task, train
 from collage.training._parity import ParityTask, encode_groups
+from collage.training._rebuild import net_from_model
 from collage.training._settings import TrainingSettings
 from collage.training._single import SingleTask, to_planes
 from collage.training._teacher import Teacher, answers_path, ask_single, plain_answers, share_answers
@@ -49,9 +51,13 @@ def run_training(
     else:
         teacher = _teacher(settings, single, training, folder, asking)
         assert single is not None  # a teacher is one
-        if settings.model.role is Role.PARITY:
+        if settings.model.k is not None:
             answers = plain_answers(single, to_planes(validation), folder)
-            task = ParityTask(training, validation, settings, teacher, answers)
+            if isinstance(net, LearnedNet):
+                net.around(_as_net(single))
+                task = LearnedTask(training, validation, settings, teacher, answers=answers, net=net)
+            else:
+                task = ParityTask(training, validation, settings, teacher, answers)
         else:
             kind = CollageTask if settings.model.role is Role.COLLAGE else SingleTask
             task = kind(training, validation, settings, teacher)
@@ -59,10 +65,20 @@ def run_training(
 
 
 def make_net(settings: TrainingSettings, classes: int) -> nn.Module:
-    """The net of a training, with fresh weights."""
-    return build_net(
-        settings.model.net, channels=settings.preprocessing.channels, classes=classes, grid=settings.model.grid
-    )
+    """The net of a training, with fresh weights. That of a learned code has no single around it yet."""
+    chosen, channels = settings.model.net, settings.preprocessing.channels
+    if isinstance(chosen, LearnedNetSettings):
+        assert settings.model.k is not None  # the settings' own rule
+        return LearnedNet(
+            chosen, k=settings.model.k, channels=channels, size=settings.preprocessing.size, classes=classes
+        )
+    return build_net(chosen, channels=channels, classes=classes, grid=settings.model.grid)
+
+
+def _as_net(single: LoadedModel) -> nn.Module:
+    if single.card.output != "logits":
+        raise ModelError(f"{single.card.name} gives {single.card.output}: a learned code needs a single's logits")
+    return net_from_model(single).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _teacher(

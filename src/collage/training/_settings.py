@@ -12,7 +12,7 @@ from collage.codes import concat_layout
 from collage.dispatch import Role
 from collage.exceptions import SettingsError
 from collage.imaging import Preprocessing
-from collage.nets import NetSettings
+from collage.nets import LearnedNetSettings, NetSettings
 
 
 class _Section(BaseModel):
@@ -25,7 +25,7 @@ class ModelSettings(_Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     role: Role
     grid: int | None = Field(default=None, ge=2, le=5, description="collage only")
-    k: int | None = Field(default=None, ge=2, le=16, description="parity only: images in one")
+    k: int | None = Field(default=None, ge=2, le=16, description="parity and learned only: images in one")
     encoder: Literal["sum", "concat"] | None = Field(default=None, description="parity only: how one is made of them")
     licence: str = "Apache-2.0"
     net: NetSettings
@@ -34,8 +34,12 @@ class ModelSettings(_Section):
     def _fits(self) -> Self:
         if (self.role is Role.COLLAGE) != (self.grid is not None):
             raise ValueError("grid belongs to a collage, and every collage needs one")
-        if not (self.role is Role.PARITY) == (self.k is not None) == (self.encoder is not None):
-            raise ValueError("k and encoder belong to a parity, and every parity needs both")
+        if (self.role in (Role.PARITY, Role.LEARNED)) != (self.k is not None):
+            raise ValueError("k belongs to a parity or a learned code, and each of them needs it")
+        if (self.role is Role.PARITY) != (self.encoder is not None):
+            raise ValueError("encoder belongs to a parity, and every parity needs one")
+        if (self.role is Role.LEARNED) != isinstance(self.net, LearnedNetSettings):
+            raise ValueError("a net of the learned family belongs to a learned code, and each of them needs one")
         return self
 
 

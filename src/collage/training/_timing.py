@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collage.codes import make_code
 from collage.zoo import LoadedModel, open_session
 
 
@@ -23,7 +24,7 @@ class LatencyRatio(NamedTuple):
 
 def latency_ratio(model: LoadedModel, base: LoadedModel, *, pairs: int = 500) -> LatencyRatio:
     """One call of `model` over one of `base`, batch 1, one thread, taken in turn so that drift hits both alike."""
-    calls = [_call(m) for m in (model, base)]
+    calls = [_call(model) if model.decoder is None else _coded_call(model, base), _call(base)]
     times = np.empty((pairs, 2))
     for pair in range(-20, pairs):  # the first pairs warm up
         for column, call in enumerate(calls):
@@ -41,3 +42,12 @@ def _call(model: LoadedModel) -> Callable[[], object]:
     side = card.preprocessing.size * (card.grid or 1)
     feed = {session.get_inputs()[0].name: np.zeros((1, card.preprocessing.channels, side, side), np.float32)}
     return lambda: session.run(None, feed)
+
+
+def _coded_call(model: LoadedModel, single: LoadedModel) -> Callable[[], object]:
+    """What a learned code takes for one group: its encoder, the single, and its decoder."""
+    code, call = make_code(model.card, model.path.parent), _call(single)
+    images = [np.zeros(code.input_shape, np.float32)] * code.capacity
+    row = np.zeros(len(model.card.classes), np.float32)
+    present = dict.fromkeys(range(1, code.capacity), row)
+    return lambda: (code.encode(images), call(), code.decode(row, range(code.capacity), present))

@@ -1,7 +1,7 @@
 """The shipped ONNX models with their cards; loading a model by name or path."""
 
-from collage.zoo._card import Accuracy, Calibration, Cost, ModelCard, Split
-from collage.zoo._load import LoadedModel, check_bound, file_sha256, list_models, load_model
+from collage.zoo._card import Accuracy, Calibration, Cost, ModelCard, SecondFile, Split
+from collage.zoo._load import LoadedModel, check_bound, file_sha256, list_models, load_model, worker_file
 from collage.zoo._samples import Sample, sample_images
 from collage.zoo._session import open_session
 
@@ -12,6 +12,7 @@ __all__ = [
     "LoadedModel",
     "ModelCard",
     "Sample",
+    "SecondFile",
     "Split",
     "check_bound",
     "file_sha256",
@@ -19,4 +20,5 @@ __all__ = [
     "load_model",
     "open_session",
     "sample_images",
+    "worker_file",
 ]

@@ -19,7 +19,7 @@ class Accuracy(BaseModel):
     accuracy: float = Field(ge=0, le=1, description="A_a of a single or cheap, A_d of a collage with all tiles filled")
     per_position: list[float] | None = Field(
         default=None,
-        description="A_d by tile, row by row; of a parity, by the position that is missing",
+        description="A_d by tile, row by row; of a parity or a learned code, by what is missing",
     )
     per_fill: list[float] | None = Field(default=None, description="A_d by number of filled tiles, from 1")
     agreement: float | None = Field(default=None, description="share of answers equal to the single's")
@@ -71,6 +71,15 @@ class Cost(BaseModel):
     latency_ratio: float | None = Field(default=None, description="measured time over one call of the bound single")
 
 
+class SecondFile(BaseModel):
+    """A further ONNX file of one model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: str = Field(description="beside the card")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class ModelCard(BaseModel):
     """Everything that serving needs to know of a model, and what a reader wants to."""
 
@@ -90,8 +99,9 @@ class ModelCard(BaseModel):
         description="collage only: the model has one output more a tile, its last, that says 'nothing to see here'",
     )
     isolated: bool = Field(default=False, description="collage only: no layer of it crosses a tile's border")
-    k: int | None = Field(default=None, ge=2, le=16, description="parity only: images in one job")
+    k: int | None = Field(default=None, ge=2, le=16, description="parity and learned only: images in one job")
     encoder: Literal["sum", "concat"] | None = Field(default=None, description="parity only: how one is made of them")
+    decoder: SecondFile | None = Field(default=None, description="learned only: `file` encodes, this one decodes")
     single_sha256: str | None = Field(default=None, description="hash of the single this backup was distilled from")
     net: dict[str, Any] | None = Field(
         default=None, description="settings of the torch net that the file was exported from"
@@ -111,8 +121,12 @@ class ModelCard(BaseModel):
             raise ValueError("grid belongs to a collage, and every collage needs one")
         if self.isolated and self.role is not Role.COLLAGE:
             raise ValueError("isolated is said of collages only")
-        if not (self.role is Role.PARITY) == (self.k is not None) == (self.encoder is not None):
-            raise ValueError("k and encoder belong to a parity, and every parity needs both")
+        if (self.role in (Role.PARITY, Role.LEARNED)) != (self.k is not None):
+            raise ValueError("k belongs to a parity or a learned code, and each of them needs it")
+        if (self.role is Role.PARITY) != (self.encoder is not None):
+            raise ValueError("encoder belongs to a parity, and every parity needs one")
+        if (self.role is Role.LEARNED) != (self.decoder is not None):
+            raise ValueError("decoder belongs to a learned code, and each of them needs one")
         if self.role is not Role.SINGLE and self.single_sha256 is None:
             raise ValueError("single_sha256 is needed: a backup is bound to its single")
         return self

@@ -17,10 +17,11 @@ _SHIPPED = Path(__file__).parent / "models"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model's card, and its ONNX file, whose hash is the card's."""
+    """A model's card, and its ONNX file, whose hash is the card's; decoder: a learned code's second file, likewise."""
 
     card: ModelCard
     path: Path
+    decoder: Path | None = None
 
 
 def load_model(name_or_path: str | Path) -> LoadedModel:
@@ -30,20 +31,12 @@ def load_model(name_or_path: str | Path) -> LoadedModel:
     """
     card_path = _find_card(name_or_path)
     card = _read_card(card_path)
-    if Path(card.file).name != card.file:
-        raise ModelError(f"{card_path}: file: {card.file!r} must be a plain file name beside the card")
-    path = card_path.with_name(card.file)
     if str(name_or_path).endswith(".onnx") and Path(name_or_path).name != card.file:
         raise ModelError(f"{card_path}: file: the card describes {card.file!r}, not {Path(name_or_path).name!r}")
-    try:
-        found = file_sha256(path)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); it belongs beside {card_path.name}") from error
-    if found != card.sha256:
-        raise ModelError(
-            f"{path}: not the file that its card describes (sha256 {found[:12]}…, not {card.sha256[:12]}…)"
-        )
-    return LoadedModel(card, path)
+    path = _check_file(card_path, card.file, card.sha256)
+    second = card.decoder
+    decoder = None if second is None else _check_file(card_path, second.file, second.sha256)
+    return LoadedModel(card, path, decoder)
 
 
 def list_models(folder: Path = _SHIPPED) -> list[LoadedModel]:
@@ -61,10 +54,15 @@ def check_bound(single: LoadedModel, backup: LoadedModel) -> None:
         )
     if theirs.classes != ours.classes:
         raise ModelError(f"{theirs.name}: classes differ from those of {ours.name}")
-    if theirs.role is Role.PARITY and theirs.preprocessing != ours.preprocessing:
+    if theirs.k is not None and theirs.preprocessing != ours.preprocessing:
         raise ModelError(f"{theirs.name}: preprocessing differs from that of {ours.name}, whose images it is made of")
     if theirs.output != ours.output:
         raise ModelError(f"{theirs.name}: gives {theirs.output}, but {ours.name} gives {ours.output}")
+
+
+def worker_file(single: LoadedModel, model: LoadedModel) -> Path:
+    """The ONNX file that workers run for `model`, which may be the single: a learned code's jobs run the single too."""
+    return single.path if model.card.role is Role.LEARNED else model.path
 
 
 def file_sha256(path: Path) -> str:
@@ -87,6 +85,20 @@ def _find_card(name_or_path: str | Path) -> Path:
         return card
     names = ", ".join(sorted(card.stem for card in _SHIPPED.glob("*.json"))) or "none"
     raise ModelError(f"{name_or_path}: no model of that name and no .json or .onnx file there (shipped: {names})")
+
+
+def _check_file(card_path: Path, name: str, sha256: str) -> Path:
+    """The file that a card names, once its hash is the card's."""
+    if Path(name).name != name:
+        raise ModelError(f"{card_path}: file: {name!r} must be a plain file name beside the card")
+    path = card_path.with_name(name)
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); it belongs beside {card_path.name}") from error
+    if found != sha256:
+        raise ModelError(f"{path}: not the file that its card describes (sha256 {found[:12]}…, not {sha256[:12]}…)")
+    return path
 
 
 def _read_card(path: Path) -> ModelCard:
