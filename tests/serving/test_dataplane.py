@@ -73,7 +73,7 @@ def pids(plane: DataPlane) -> list[int]:
     return [pid for pid in plane.engine.workers.values() if pid is not None]
 
 
-@pytest.mark.parametrize("policy", sorted(set(PRESETS) - {"cheap", "parity", "learned"}))
+@pytest.mark.parametrize("policy", sorted(set(PRESETS) - {"batch", "cheap", "parity", "learned"}))
 def test_every_image_gets_its_own_answer(models: Models, png: Png, policy: str) -> None:
     async def main() -> None:
         async with running(models, hold=0.002, policy=policy) as plane:

@@ -15,9 +15,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
 
+from collage.codes import make_code  # noqa: E402
+from collage.data import load_pixels, open_dataset  # noqa: E402
+from collage.dispatch import Role  # noqa: E402
 from collage.exceptions import ModelError  # noqa: E402
+from collage.imaging import normalise  # noqa: E402
 from collage.nets import TileNetSettings  # noqa: E402
-from collage.training import export_model, load_net, net_from_model, run_training  # noqa: E402
+from collage.training import assess, export_model, load_net, net_from_model, run_training  # noqa: E402
 from collage.zoo import check_bound, load_model, open_session  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -177,3 +181,49 @@ def test_an_isolated_tile_is_isolated_in_the_file_too(
         (after,) = session.run(None, {"collage": other})
         assert (after[0, tile] == before[0, tile]).all()  # bit for bit
         assert (after[0] != before[0]).any()
+
+
+def test_one_training_of_tiles_gives_three_models(
+    make_settings: Callable[..., Any], tiny: Any, patterns: Path, tmp_path: Path
+) -> None:
+    backbone = {"family": "residual", "stem": 8, "widths": [16], "blocks": [1]}
+    settings = make_settings("collage", model={"net": {"family": "tiles", "backbone": backbone}}, train={"epochs": 8})
+    for _ in run_training(settings, tmp_path / "run", single=tiny.single):
+        pass
+    collage, batch, cheap = (
+        export_model(tmp_path / "run", tmp_path, single=tiny.single, kind=kind)
+        for kind in (None, Role.BATCH, Role.CHEAP)
+    )
+    assert [model.card.code for model in (collage, batch, cheap)] == ["collage-isolated", "batch", "cheap"]
+    assert [model.card.capacity for model in (collage, batch, cheap)] == [4, 4, 1]
+    assert [model.card.name.removeprefix(collage.card.name) for model in (batch, cheap)] == ["-batch", "-cheap"]
+    assert collage.card.cost is not None
+    assert batch.card.cost == collage.card.cost  # the same arithmetic, in another form
+    assert cheap.card.cost is not None
+    assert cheap.card.cost.macs == pytest.approx(collage.card.cost.macs / 4, rel=0.01)
+    for model in (collage, batch, cheap):
+        check_bound(tiny.single, model)
+
+    images = load_pixels(open_dataset(str(patterns)), "test", collage.card.preprocessing)
+    tensors = [normalise(image, collage.card.preprocessing) for image in images.pixels[:4]]
+    rows = []
+    for model in (collage, batch, cheap):
+        code, session = make_code(model.card), open_session(model.path)
+        groups = [tensors] if code.capacity == 4 else [[tensor] for tensor in tensors]
+        inputs = [code.encode(group) for group in groups]
+        outputs = [session.run(None, {session.get_inputs()[0].name: one})[0] for one in inputs]
+        rows.append(np.concatenate(outputs).reshape(4, -1))
+        net = net_from_model(model)
+        with torch.no_grad():
+            assert np.abs(net(torch.from_numpy(inputs[0])).numpy() - outputs[0]).max() < TOLERANCE
+    assert np.abs(rows[0] - rows[1]).max() < TOLERANCE
+    assert np.abs(rows[0][:, :3] - rows[2]).max() < TOLERANCE
+
+    summary = assess(tiny.single, [collage, batch, cheap], tmp_path / "out", dataset=str(patterns))["models"]
+    ours, theirs = summary[collage.card.name], summary[batch.card.name]
+    assert ours["accuracy"] > 0.8
+    assert theirs["accuracy"] == pytest.approx(ours["accuracy"], abs=1e-5)
+    assert (theirs["n"], theirs["grid"], theirs["per_position"]) == (4, None, None)
+    for kind in (Role.BATCH, Role.PARITY):
+        with pytest.raises(ModelError, match="only a collage-cnn of the family 'tiles'"):
+            export_model(tiny.collage_run, tmp_path / "no", single=tiny.single, kind=kind)

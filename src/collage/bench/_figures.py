@@ -21,6 +21,7 @@ _STYLES: dict[str, tuple[str, str]] = {
     "replicate": ("tab:purple", "-"),
     "hedge": ("tab:blue", "-"),
     "cheap": ("tab:green", "-"),
+    "batch": ("tab:pink", "-"),
     "collage": ("tab:red", "-"),
     "collage-dedicated": ("tab:orange", "--"),
 }

@@ -28,9 +28,15 @@ def report_bench(
     results = [journal.done[turn] for turn in turns(settings) if turn in journal.done]
     if not results:
         raise SettingsError(f"{journal.path}: no turn has finished yet, so there is nothing to report")
-    collage = load_models(settings).get(Role.COLLAGE)
-    grid = collage.card.grid if collage else None
-    rows = summarise(settings, results, grid=grid, cancel=LocalEngine.cancel_effect.value)
+    models = load_models(settings)
+    collage, batch = models.get(Role.COLLAGE), models.get(Role.BATCH)
+    rows = summarise(
+        settings,
+        results,
+        grid=collage.card.grid if collage else None,
+        batch=batch.card.capacity if batch else 1,
+        cancel=LocalEngine.cancel_effect.value,
+    )
     return rows, write_report(folder, settings, results, rows, _conditions(settings, results, command))
 
 

@@ -17,10 +17,8 @@ from collage.zoo import LoadedModel
 def call_costs(settings: BenchSettings, models: Mapping[Role, LoadedModel]) -> dict[Role, CallCost]:
     """Costs by role, overheads scaled. Raises SettingsError where a ratio is neither given nor on the model's card."""
     costs = {Role.SINGLE: CallCost(1.0, 0.0)}
-    for role, given in ((Role.COLLAGE, settings.costs.collage), (Role.CHEAP, settings.costs.cheap)):
-        if role not in models:
-            continue
-        card = models[role].card
+    for role in sorted(set(models) - set(costs)):
+        card, given = models[role].card, getattr(settings.costs, role.value)
         measured = card.cost.latency_ratio if card.cost else None
         ratio = measured if given.ratio is None else given.ratio
         if ratio is None:

@@ -86,7 +86,8 @@ def work(plane: DataPlane) -> Work:
 
 
 def _backup_name(settings: BenchSettings, source: Source) -> str | None:
-    return {Role.COLLAGE: settings.models.collage, Role.CHEAP: settings.models.cheap}.get(source.role)
+    name: str | None = getattr(settings.models, source.role.value, None)
+    return name
 
 
 class _Serving(ServingSettings):

@@ -26,6 +26,7 @@ class Models(_Part):
     single: str = "fashion-mnist-single"
     collage: str | None = "fashion-mnist-collage-3x3"
     cheap: str | None = "fashion-mnist-cheap"
+    batch: str | None = None
 
 
 class Times(_Part):
@@ -50,6 +51,7 @@ class Costs(_Part):
 
     collage: CallCost = CallCost(ratio=1.0)
     cheap: CallCost = CallCost()
+    batch: CallCost = CallCost()
 
 
 class Limits(_Part):

@@ -83,17 +83,22 @@ def interval(blocks: Sequence[NDArray[np.float64]], quantile: float, seed: int =
     return float(low), float(high)
 
 
-def summarise(settings: BenchSettings, results: Iterable[TurnResult], *, grid: int | None, cancel: str) -> list[Row]:
-    """One row for every cell and policy that has a finished turn, in the experiment's order. `grid`: the collage's."""
+def summarise(
+    settings: BenchSettings, results: Iterable[TurnResult], *, grid: int | None, cancel: str, batch: int = 1
+) -> list[Row]:
+    """One row for every cell and policy that has a finished turn, in the experiment's order.
+
+    grid: the collage's; batch: images that a batch holds.
+    """
     found: dict[tuple[Straggler, float, str], list[TurnResult]] = {}
     for result in sorted(results, key=lambda result: result.turn.block):
         turn = result.turn
         found.setdefault((turn.straggler, turn.load, turn.policy), []).append(result)
     order = [(s, load, p) for s in settings.stragglers for load in settings.loads for p in settings.policies]
-    return [_row(settings, found[key], grid, cancel) for key in order if key in found]
+    return [_row(settings, found[key], grid, cancel, batch) for key in order if key in found]
 
 
-def _row(settings: BenchSettings, turns: Sequence[TurnResult], grid: int | None, cancel: str) -> Row:
+def _row(settings: BenchSettings, turns: Sequence[TurnResult], grid: int | None, cancel: str, batch: int) -> Row:
     turn = turns[0].turn
     source = backup_source(settings, turn.policy)
     collage = source is Source.COLLAGE
@@ -118,7 +123,7 @@ def _row(settings: BenchSettings, turns: Sequence[TurnResult], grid: int | None,
         load=turn.load,
         workers=settings.workers,
         grid=grid if collage else None,
-        capacity=grid * grid if collage and grid else int(source is not None),
+        capacity=grid * grid if collage and grid else batch if source is Source.BATCH else int(source is not None),
         requests=len(pooled),
         seeds=[settings.seed],
         mean=float(pooled.mean()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,13 @@ import typer
 
 if TYPE_CHECKING:
     from collage.training import TrainingSettings
+
+
+class ExportKind(StrEnum):
+    """What else a tile-isolated collage-cnn can become."""
+
+    BATCH = "batch"
+    CHEAP = "cheap"
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +28,9 @@ def export(
     run_folder: Path = typer.Argument(help="Folder of a training, as 'collage train' leaves it."),
     out: Path = typer.Option(..., help="Folder for NAME.onnx and its card, NAME.json."),
     single: str | None = typer.Option(None, help="Name or path of the single that taught a backup."),
+    kind: ExportKind | None = typer.Option(
+        None, "--as", help="Of a tile-isolated collage-cnn: the same weights as another code's model, named after it."
+    ),
     half: bool = typer.Option(
         False, "--half", help="Store weights at half precision: half the file, the same answers."
     ),
@@ -28,6 +39,7 @@ def export(
     ),
 ) -> None:
     """Write a trained model as ONNX, with a card that says what it is and how to make it again."""
+    from collage.dispatch import Role
     from collage.training import export_model, load_net
     from collage.zoo import load_model
 
@@ -35,11 +47,12 @@ def export(
     taught_by = load_model(single) if single else None
     config = config or Path("experiments") / f"{settings.model.name}.toml"
     command = _command(settings, config, taught_by.card.name if taught_by else None)
-    if command and half:
-        command += " --half"
-    if not command:
+    if command:
+        command += (f" --as {kind.value}" if kind else "") + (" --half" if half else "")
+    else:
         typer.echo(f"{config} does not describe this training: the card will not say how to make it again", err=True)
-    model = export_model(run_folder, out, single=taught_by, half=half, command=command)
+    role = Role(kind.value) if kind else None
+    model = export_model(run_folder, out, single=taught_by, kind=role, half=half, command=command)
     cost = model.card.cost
     assert cost is not None  # export counts it
     ratio = f" ({cost.macs_ratio:.3f} of the single's)" if cost.macs_ratio is not None else ""

@@ -32,11 +32,11 @@ def simulate(
     loads: str = typer.Option("0.3,0.5,0.7", help="Loads, separated by commas."),
     workers: int = typer.Option(10, min=1, max=10_000),
     requests: int = typer.Option(20_000, min=100, help="Counted requests a policy and load."),
-    grid: int = typer.Option(3, min=2, max=5, help="Tiles a side of a collage."),
+    grid: int = typer.Option(3, min=2, max=5, help="Tiles a side of a collage; a batch holds as many images."),
     profile: str = typer.Option("resnet34-cpu", help="Service times: a shipped profile, or a profile's file."),
     stragglers: Stragglers = typer.Option(Stragglers.IID, help="Independent slow jobs, or workers slow for a while."),
     slow: str = typer.Option("57,3", help="Episodes: mean seconds that a worker is normal, and slow."),
-    collage_cost: float = typer.Option(1.0, min=0.01, max=10, help="A collage's call over a single's."),
+    collage_cost: float = typer.Option(1.0, min=0.01, max=10, help="A collage's, or a batch's, call over a single's."),
     cheap_cost: str = typer.Option("0.1,0.015", help="A cheap single's call over a single's, and seconds beside it."),
     changes: list[str] = typer.Option([], "--set", help="Change a preset: hedge.budget=0.15. May be given again."),
     seed: int = typer.Option(1, min=0),
@@ -57,7 +57,8 @@ def simulate(
         if stragglers is Stragglers.IID
         else EpisodeTimes(load_profile(profile), *_numbers("slow", slow, count=2))
     )
-    costs = {Role.COLLAGE: CallCost(collage_cost), Role.CHEAP: CallCost(*_numbers("cheap-cost", cheap_cost, count=2))}
+    whole, cheap = CallCost(collage_cost), CallCost(*_numbers("cheap-cost", cheap_cost, count=2))
+    costs = {Role.COLLAGE: whole, Role.BATCH: whole, Role.CHEAP: cheap}
     rows: list[SimulatedRow] = []
     with Progress(disable=not sys.stdout.isatty(), transient=True) as bar:
         task = bar.add_task("", total=len(chosen) * len(asked) * requests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from collage.codes._base import Code
+from collage.codes._batch import BatchCode
 from collage.codes._learned import LearnedCode, onnx_net
 from collage.codes._parity import ParityCode
 from collage.codes._tiled import CheapCode, CollageCode, ReplicaCode
@@ -32,6 +33,11 @@ def make_code(card: ModelCard, folder: Path | None = None) -> Code:
                 unknown=card.unknown,
                 output=card.output,
                 temperature=temperature,
+            )
+        case Role.BATCH:
+            assert card.k is not None
+            return BatchCode(
+                card.k, card.preprocessing, classes, unknown=card.unknown, output=card.output, temperature=temperature
             )
         case Role.PARITY:
             assert card.k is not None and card.encoder is not None  # the same  # noqa: PT018

@@ -6,25 +6,21 @@ the model answers for each tile directly, and says "unknown" where it sees nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from collage.codes._base import FloatArray, TileAnswer
+from collage.codes._base import FloatArray
+from collage.codes._rows import RowsCode
 from collage.dispatch import Source
 from collage.imaging import Preprocessing
 
 _BLANK = 0.0  # the mean pixel, in training too
-_LEAST = 1e-12  # a probability whose logarithm is taken
-_SLACK = 1e-3  # how far rounding may take a probability beyond 0..1
 
 
-class _TiledCode:
+class _TiledCode(RowsCode):
     """Grid x grid tiles, row by row; the model's output has one row of columns per tile."""
-
-    source: Source
 
     def __init__(
         self,
@@ -36,17 +32,9 @@ class _TiledCode:
         output: Literal["logits", "probabilities"] = "logits",
         temperature: float = 1.0,
     ) -> None:
-        if classes < 2:
-            raise ValueError(f"classes must be at least 2, not {classes}")
+        super().__init__(grid * grid, preprocessing, classes, unknown=unknown, output=output, temperature=temperature)
         self.grid = grid
-        self.capacity = grid * grid
-        self.classes = classes
-        self.unknown = unknown
-        self.output = output
-        self.temperature = temperature
-        self.input_shape: tuple[int, int, int] = (preprocessing.channels, preprocessing.size, preprocessing.size)
         self._canvas_shape = (1, preprocessing.channels, grid * preprocessing.size, grid * preprocessing.size)
-        self._columns = classes + unknown
 
     def encode(self, inputs: Sequence[FloatArray | None], out: FloatArray | None = None) -> FloatArray:
         """Tensors (C, H, W) by tile, None or missing: blank -> float32 canvas (1, C, grid*H, grid*W).
@@ -72,57 +60,6 @@ class _TiledCode:
             else:
                 tile[...] = image
         return out
-
-    def recoverable(self, filled: frozenset[int], present: frozenset[int]) -> frozenset[int]:
-        """All that are filled: each tile's answer stands by itself."""
-        return filled
-
-    def decode(
-        self, output: FloatArray, filled: Sequence[int], present: Mapping[int, FloatArray]
-    ) -> dict[int, TileAnswer]:
-        """Output (1, N, K) or (N, K), N tiles, K columns -> answers of the filled positions; absent: unknown.
-
-        Confidence is the probability of the answer among all columns, "unknown" too, at the code's temperature (Guo et
-        al., arXiv 1706.04599); scores leave that column out, and know no temperature.
-        Raises ValueError for another shape and for a position that is no tile.
-        """
-        rows = self._rows(output, filled)  # (filled, K)
-        usable = np.logical_and.reduce(np.isfinite(rows), axis=1)
-        if self.output == "logits":
-            scores = rows[:, : self.classes]
-            probabilities = _softmax(np.where(usable[:, None], rows, 0.0) / np.float32(self.temperature))
-        else:
-            usable &= (rows >= -_SLACK).all(axis=1) & (rows <= 1 + _SLACK).all(axis=1)
-            known = rows[:, : self.classes].clip(0.0, 1.0)
-            with np.errstate(invalid="ignore", divide="ignore"):  # a row without any probability is dropped below
-                scores = known / known.sum(axis=1, keepdims=True) if self.unknown else rows
-            usable &= known.sum(axis=1) > 0.0
-            probabilities = rows.clip(0.0, 1.0)
-            if self.temperature != 1.0:
-                probabilities = _softmax(np.log(probabilities.clip(_LEAST)) / np.float32(self.temperature))
-        best = probabilities.argmax(axis=1)
-        usable &= best < self.classes
-        return {
-            position: TileAnswer(scores[i].astype(np.float32), float(probabilities[i, best[i]]))
-            for i, position in enumerate(filled)
-            if usable[i]
-        }
-
-    def _rows(self, output: FloatArray, filled: Sequence[int]) -> FloatArray:
-        shape = output.shape
-        if output.ndim == 3 and shape[0] == 1:
-            output = output[0]
-        if output.shape != (self.capacity, self._columns):
-            raise ValueError(f"output has shape {shape}; (1, {self.capacity}, {self._columns}) is needed")
-        for position in filled:
-            if not 0 <= position < self.capacity:
-                raise ValueError(f"position {position} is no tile; they go from 0 to {self.capacity - 1}")
-        return np.asarray(output[np.asarray(filled, dtype=np.intp)], dtype=np.float32)
-
-
-def _softmax(rows: NDArray[np.floating]) -> FloatArray:
-    exponentials = np.exp(rows - rows.max(axis=1, keepdims=True), dtype=np.float32)
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 class CollageCode(_TiledCode):

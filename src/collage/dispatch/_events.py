@@ -20,6 +20,7 @@ class Role(StrEnum):
     SINGLE = "single"
     COLLAGE = "collage"
     CHEAP = "cheap"
+    BATCH = "batch"
     PARITY = "parity"
     LEARNED = "learned"  # the single itself, on an image that a learned code has made
 
@@ -31,6 +32,7 @@ class Source(StrEnum):
     REPLICA = "replica"
     COLLAGE = "collage"
     CHEAP = "cheap"
+    BATCH = "batch"
     PARITY = "parity"
     LEARNED = "learned"
 

@@ -119,6 +119,8 @@ PRESETS: dict[str, Policy] = {
     "collage": Policy(code=Source.COLLAGE, trigger_quantile=0.75, second_line=True, budget=0.2),
     # The paper's topology: one worker does nothing but collages (Narra et al., arXiv 1904.12222).
     "collage-dedicated": Policy(code=Source.COLLAGE, dedicated=1, trigger_quantile=0.3, second_line=True, budget=0.4),
+    # As `collage`, but a batch of a small single: for servers that take several images in a call.
+    "batch": Policy(code=Source.BATCH, trigger_quantile=0.75, second_line=True, budget=0.2),
 }
 
 

@@ -52,7 +52,7 @@ def compare(
         words = [seed, round(load * 1000)]
         gaps = np.random.default_rng(words).exponential(times.mean / (load * workers), requests + _WARMUP)
         for name, policy in policies.items():
-            capacity = grid * grid if policy.code is Source.COLLAGE else 1
+            capacity = grid * grid if policy.code in (Source.COLLAGE, Source.BATCH) else 1
             dispatcher = Dispatcher(policy, capacity=capacity, seed=seed)
             simulator = Simulator(
                 dispatcher, times, worker_roles(policy, names), np.random.default_rng([*words, 1]), costs=costs

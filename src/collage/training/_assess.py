@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from collage.data import Dataset, PixelSet, load_pixels, open_dataset
+from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.imaging import Preprocessing
 from collage.training._evaluate import Answers, CollageReport, FloatArray, classify_images, score_images
@@ -110,7 +111,7 @@ class _Evaluation:
             write_positions(self._out / f"positions-{card.name}.png", report, a_a, card.grid or card.capacity)
         accuracy.agreement = _short(float((answers.index == base.index).mean()))
         time = latency_ratio(model, self._single)
-        coding = {"microseconds": code_times(model)._asdict()} if card.k is not None else {}
+        coding = {"microseconds": code_times(model)._asdict()} if card.k and card.role is not Role.BATCH else {}
         return (
             _numbers(model, accuracy, answers.calibration_error(images.labels))
             | coding

@@ -73,6 +73,14 @@ def score_images(model: LoadedModel, images: PixelSet) -> FloatArray:
     return np.concatenate(scores)
 
 
+def classify_batches(model: LoadedModel, images: PixelSet) -> Answers:
+    """Answers of a batch. Its rows know nothing of each other: position and fill make no difference."""
+    runner, order = _Groups(model, images), np.arange(len(images))
+    groups = np.resize(order, (-(-len(order) // runner.tiles), runner.tiles))  # the last one is filled up
+    index, confidence = runner.run(groups)
+    return Answers(index.ravel()[order], confidence.ravel()[order])
+
+
 def evaluate_collage(
     model: LoadedModel, images: PixelSet, *, seed: int = 0, progress: Progress = lambda share: None
 ) -> CollageReport:
@@ -80,7 +88,9 @@ def evaluate_collage(
 
     Collages are drawn by `seed`. `progress` is told the share done, 0..1. Raises ModelError for a model of one image.
     """
-    runner = _Collages(model, images)
+    if model.card.grid is None:
+        raise ModelError(f"{model.card.name} is no collage")
+    runner = _Groups(model, images)
     tiles, count, rng = runner.tiles, len(images), np.random.default_rng(seed)
     order = rng.permutation(count)
     work, done = tiles + sum(1 / fill for fill in range(1, tiles + 1)), 0.0
@@ -111,13 +121,11 @@ def evaluate_collage(
     return CollageReport(answers, [float(share) for share in right.mean(0)], per_fill)
 
 
-class _Collages:
-    """Runs collages of images through code and model, some at a time."""
+class _Groups:
+    """Runs groups of images through code and model, some at a time."""
 
     def __init__(self, model: LoadedModel, images: PixelSet) -> None:
         card = model.card
-        if card.grid is None:
-            raise ModelError(f"{card.name} is no collage")
         self.tiles = card.capacity
         self._code = make_code(card)
         self._session = open_session(model.path, threads=2)
@@ -131,9 +139,9 @@ class _Collages:
         filled = range(groups.shape[1])
         for start in range(0, len(groups), _BATCH):
             batch = groups[start : start + _BATCH]
-            canvases = np.concatenate([self._code.encode([self._input(i) for i in group]) for group in batch])
-            outputs = self._session.run(None, {self._name: canvases})[0]  # (B, g*g, classes[+1])
-            for row, output in enumerate(outputs, start):
+            inputs = np.concatenate([self._code.encode([self._input(i) for i in group]) for group in batch])
+            outputs = self._session.run(None, {self._name: inputs})[0]  # (B, N, classes[+1]), of a batch (B * fill, …)
+            for row, output in enumerate(outputs.reshape(len(batch), -1, outputs.shape[-1]), start):
                 for tile, answer in self._code.decode(output, filled, {}).items():
                     index[row, tile], confidence[row, tile] = int(answer.scores.argmax()), answer.confidence
         return index, confidence

@@ -21,6 +21,7 @@ from collage.training._evaluate import (
     CollageReport,
     FloatArray,
     Progress,
+    classify_batches,
     classify_images,
     evaluate_collage,
 )
@@ -56,6 +57,8 @@ def evaluate_backup(
     scores: gives what the single says of the images, (n, classes), for codes that need it.
     """
     report: CollageReport | JointReport
+    if model.card.role is Role.BATCH:
+        return classify_batches(model, images), None
     if model.card.k is not None:
         report = evaluate_joint(model, images, single, scores(), progress=progress)
     elif model.card.capacity == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import warnings
@@ -16,7 +17,7 @@ from torch import nn
 from collage.data import open_dataset
 from collage.dispatch import Role
 from collage.exceptions import ModelError
-from collage.nets import LearnedNet, count_macs, count_params
+from collage.nets import LearnedNet, TileNet, count_macs, count_params
 from collage.training._quantise import store_half
 from collage.training._run import make_net
 from collage.training._settings import TrainingSettings
@@ -27,16 +28,33 @@ _OPSET = 18
 
 
 def export_model(
-    folder: Path, out: Path, *, single: LoadedModel | None = None, half: bool = False, command: str = ""
+    folder: Path,
+    out: Path,
+    *,
+    single: LoadedModel | None = None,
+    kind: Role | None = None,
+    half: bool = False,
+    command: str = "",
 ) -> LoadedModel:
     """Write `out/<name>.onnx` and `out/<name>.json` from a training's folder; returns the model as the zoo loads it.
 
     The averaged weights are taken; `half` stores them at half precision: half the file. A backup is bound to `single`
     by hash; `command` is for the card. Raises ModelError where the folder holds no training, or a backup's single is
     not given or is not the one that taught it.
+
+    kind: a tile-isolated collage-cnn may also become a `batch` of its tiles, or a `cheap` single, with the same
+    weights; the kind is then added to its name. Raises ModelError for any other model or kind.
     """
     settings, net, classes = load_net(folder)
-    role = settings.model.role
+    role, grid, k = settings.model.role, settings.model.grid, settings.model.k
+    name, net_settings, unknown = settings.model.name, settings.model.net.model_dump(mode="json"), role is Role.COLLAGE
+    if kind is not None and kind is not role:
+        if not isinstance(net, TileNet) or grid is None or kind not in (Role.BATCH, Role.CHEAP):
+            raise ModelError(f"{name}: only a collage-cnn of the family 'tiles' can be a batch or a cheap, and no more")
+        role, name, net_settings, unknown = kind, f"{name}-{kind}", net_settings["backbone"], kind is Role.BATCH
+        net = net.backbone if unknown else without_unknown(net.backbone)
+        k = grid * grid if unknown else None
+        grid = None
     if role is Role.SINGLE:
         single = None
     elif single is None:
@@ -44,8 +62,8 @@ def export_model(
     elif any(folder.glob("answers-*.pt")) and not answers_path(folder, single, settings.train.seed).exists():
         raise ModelError(f"{settings.model.name} was taught by another single than this {single.card.name}")
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{settings.model.name}.onnx"
-    shape = input_shape(settings)
+    path = out / f"{name}.onnx"
+    shape = _input_shape(settings, grid)
     decoder = None
     base = single.card.cost if single is not None else None
     if isinstance(net, LearnedNet):
@@ -58,24 +76,25 @@ def export_model(
         macs = count_macs(net.encoder, shape) + count_macs(net.decoder, inputs) + (base.macs if base else 0)
     else:
         write_onnx(net, path, shape, input_name="collage" if role is Role.COLLAGE else "images")
-        macs = count_macs(net, shape)
+        macs = count_macs(net, (k if role is Role.BATCH and k else 1, *shape[1:]))
     if half:
         store_half(path, path)
     card = ModelCard(
-        name=settings.model.name,
+        name=name,
         role=role,
         file=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         preprocessing=settings.preprocessing,
         classes=classes,
-        grid=settings.model.grid,
-        unknown=role is Role.COLLAGE,
-        k=settings.model.k,
+        grid=grid,
+        unknown=unknown,
+        isolated=isinstance(net, TileNet),
+        k=k,
         encoder=settings.model.encoder,
         decoder=decoder,
         output="logits" if single is None or role is not Role.PARITY else single.card.output,
         single_sha256=single.card.sha256 if single is not None else None,
-        net=settings.model.net.model_dump(mode="json"),
+        net=net_settings,
         dataset=open_dataset(settings.data.dataset).name,  # a folder's path is nobody else's business
         split=Split(images=settings.data.validation, seed=settings.data.split_seed, limit=settings.data.limit),
         licence=settings.model.licence,
@@ -98,9 +117,20 @@ def load_net(folder: Path) -> tuple[TrainingSettings, nn.Module, list[str]]:
     return settings, net.eval(), classes
 
 
-def input_shape(settings: TrainingSettings) -> tuple[int, int, int, int]:
+def without_unknown(net: nn.Module) -> nn.Module:
+    """A copy of a net whose last linear layer has lost its last output, "nothing to see here"."""
+    net = copy.deepcopy(net)
+    head = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
+    head.out_features -= 1
+    head.weight = nn.Parameter(head.weight[:-1].detach())
+    if head.bias is not None:
+        head.bias = nn.Parameter(head.bias[:-1].detach())
+    return net
+
+
+def _input_shape(settings: TrainingSettings, grid: int | None) -> tuple[int, int, int, int]:
     """(1, C, H, W) of the net's input: an image, a whole canvas, or the k images of a learned code, (1, k*C, H, W)."""
-    side = settings.preprocessing.size * (settings.model.grid or 1)
+    side = settings.preprocessing.size * (grid or 1)
     images = settings.model.k if settings.model.role is Role.LEARNED else None
     return 1, settings.preprocessing.channels * (images or 1), side, side
 

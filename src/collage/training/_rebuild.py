@@ -29,7 +29,9 @@ def net_from_model(model: LoadedModel) -> nn.Module:
         raise ModelError(f"{card.name}: its card does not say what net it is (net); export it again")
     try:
         settings: NetSettings = TypeAdapter(NetSettings).validate_python(card.net)
-        net = build_net(settings, channels=card.preprocessing.channels, classes=len(card.classes), grid=card.grid)
+        # A collage's net has the column for "nothing to see here" by itself, a batch's has been given it.
+        outputs = len(card.classes) + (card.unknown and card.grid is None)
+        net = build_net(settings, channels=card.preprocessing.channels, classes=outputs, grid=card.grid)
     except ValueError as error:  # a ValidationError is one
         message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise ModelError(f"{card.name}: net: {message}") from error

@@ -40,6 +40,8 @@ class ModelSettings(_Section):
             raise ValueError("encoder belongs to a parity, and every parity needs one")
         if (self.role is Role.LEARNED) != isinstance(self.net, LearnedNetSettings):
             raise ValueError("a net of the learned family belongs to a learned code, and each of them needs one")
+        if self.role is Role.BATCH:
+            raise ValueError("a batch is not trained: export a collage of the family 'tiles' with --as batch")
         return self
 
 

@@ -37,10 +37,9 @@ def latency_ratio(model: LoadedModel, base: LoadedModel, *, pairs: int = 500) ->
 
 
 def _call(model: LoadedModel) -> Callable[[], object]:
-    session = open_session(model.path, threads=1)
-    card = model.card
-    side = card.preprocessing.size * (card.grid or 1)
-    feed = {session.get_inputs()[0].name: np.zeros((1, card.preprocessing.channels, side, side), np.float32)}
+    session, code = open_session(model.path, threads=1), make_code(model.card)
+    full = [np.zeros(code.input_shape, np.float32)] * code.capacity
+    feed = {session.get_inputs()[0].name: code.encode(full)}
     return lambda: session.run(None, feed)
 
 

@@ -96,10 +96,10 @@ class ModelCard(BaseModel):
     grid: int | None = Field(default=None, ge=2, le=5, description="collage only: tiles a side")
     unknown: bool = Field(
         default=False,
-        description="collage only: the model has one output more a tile, its last, that says 'nothing to see here'",
+        description="collage or batch: the model has one output more a tile, its last, that says 'nothing to see here'",
     )
     isolated: bool = Field(default=False, description="collage only: no layer of it crosses a tile's border")
-    k: int | None = Field(default=None, ge=2, le=16, description="parity and learned only: images in one job")
+    k: int | None = Field(default=None, ge=2, le=25, description="parity, learned, batch: images in one job")
     encoder: Literal["sum", "concat"] | None = Field(default=None, description="parity only: how one is made of them")
     decoder: SecondFile | None = Field(default=None, description="learned only: `file` encodes, this one decodes")
     single_sha256: str | None = Field(default=None, description="hash of the single this backup was distilled from")
@@ -121,8 +121,8 @@ class ModelCard(BaseModel):
             raise ValueError("grid belongs to a collage, and every collage needs one")
         if self.isolated and self.role is not Role.COLLAGE:
             raise ValueError("isolated is said of collages only")
-        if (self.role in (Role.PARITY, Role.LEARNED)) != (self.k is not None):
-            raise ValueError("k belongs to a parity or a learned code, and each of them needs it")
+        if (self.role in (Role.PARITY, Role.LEARNED, Role.BATCH)) != (self.k is not None):
+            raise ValueError("k belongs to a parity, a learned code or a batch, and each of them needs it")
         if (self.role is Role.PARITY) != (self.encoder is not None):
             raise ValueError("encoder belongs to a parity, and every parity needs one")
         if (self.role is Role.LEARNED) != (self.decoder is not None):
