@@ -124,6 +124,7 @@ def test_presets_are_what_they_are_called() -> None:
         "cheap": Source.CHEAP,
         "collage": Source.COLLAGE,
         "collage-dedicated": Source.COLLAGE,
+        "batch": Source.BATCH,
     }
 
 
