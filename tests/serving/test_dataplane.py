@@ -83,6 +83,27 @@ def test_every_image_gets_its_own_answer(models: Models, png: Png, policy: str) 
     asyncio.run(main())
 
 
+def test_a_batch_gives_every_image_its_own_answer(models: Models, png: Png, tmp_path: Path) -> None:
+    card = json.loads(models["single"].read_text())
+    batch = card | {"name": "greys-batch", "role": "batch", "k": 4, "single_sha256": card["sha256"]}
+    (tmp_path / "greys-batch.json").write_text(json.dumps(batch))
+    (tmp_path / card["file"]).write_bytes(models["single"].with_name(card["file"]).read_bytes())
+
+    async def main() -> None:
+        changes = {"trigger": "at_once", "accept": "first", "warmup": 1, "budget": 4}
+        backup = str(tmp_path / "greys-batch.json")
+        async with running(models, policy="batch", backup=backup, policy_overrides=changes) as plane:
+            sources = Counter[Source]()
+            while not sources[Source.BATCH]:
+                order = [7, 2, 5, 0, 9, 1]
+                answers = await plane.classify([Encoded(png(index)) for index in order])
+                assert [answer.index for answer in answers] == order
+                assert all(answer.degraded is (answer.source is Source.BATCH) for answer in answers)
+                sources.update(answer.source for answer in answers)
+
+    asyncio.run(main())
+
+
 def test_a_request_of_many_images(models: Models, png: Png) -> None:
     async def main() -> None:
         told: list[Classified] = []

@@ -14,6 +14,7 @@ import numpy as np
 
 from collage.codes import make_code
 from collage.data import PixelSet
+from collage.dispatch import Role
 from collage.imaging import normalise
 from collage.training._evaluate import (
     UNKNOWN,

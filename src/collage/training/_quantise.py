@@ -20,6 +20,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from collage.codes import make_code
 from collage.data import PixelSet, load_pixels, open_dataset
+from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.imaging import normalise
 from collage.zoo import LoadedModel, file_sha256, load_model, open_session
@@ -38,9 +39,11 @@ def quantise_model(
 
     images: training images of `dataset` (default: the card's) that INT8 ranges are taken from; half needs none. A
     single so changed is another single, to which no backup is bound yet. Raises DataMissing, and ModelError for a model
-    that has been quantised before.
+    that has been quantised before or is a learned code.
     """
     card = model.card
+    if card.role is Role.LEARNED:
+        raise ModelError(f"{card.name}: is a learned code, which runs the single itself: there is little to quantise")
     if any(node.op_type == "DequantizeLinear" for node in onnx.load(str(model.path)).graph.node):
         raise ModelError(f"{card.name}: is quantised already; give the model that it was made from")
     out.mkdir(parents=True, exist_ok=True)
