@@ -22,6 +22,7 @@ from collage.training._evaluate import (
     classify_images,
     confusion,
     evaluate_collage,
+    log_scores,
     score_images,
 )
 from collage.training._evaluate_joint import CodeTimes, JointReport, code_times, evaluate_backup, evaluate_joint
@@ -83,6 +84,7 @@ __all__ = [
     "load_net",
     "load_training",
     "load_validation",
+    "log_scores",
     "make_net",
     "measure_accuracy",
     "net_from_model",

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from collage.codes import make_code
 from collage.data import PixelSet
+from collage.dispatch import Role
+from collage.exceptions import ModelError
 from collage.imaging import normalise
 from collage.training._evaluate import UNKNOWN, Answers, log_scores
 from collage.zoo import LoadedModel, open_session
@@ -21,9 +23,14 @@ _BATCH = 32
 
 
 class Caller:
-    """Calls one model on groups of tensors: as many as its code holds in a call, None for a blank."""
+    """Calls one model on groups of tensors: as many as its code holds in a call, None for a blank.
+
+    Raises ModelError for a parity.
+    """
 
     def __init__(self, model: LoadedModel, threads: int = 2) -> None:
+        if model.card.role is Role.PARITY:
+            raise ModelError(f"{model.card.name}: a parity's output says nothing without the singles' answers")
         self.card = model.card
         self.code = make_code(model.card)
         self.tiles = self.code.capacity
