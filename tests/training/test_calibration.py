@@ -22,12 +22,14 @@ from collage.training import (
     confident_from,
     fit_temperature,
     load_validation,
+    read_joint,
     read_outcomes,
     reliability,
     reliances,
+    score_images,
     validation_logits,
 )
-from collage.zoo import LoadedModel, load_model
+from collage.zoo import LoadedModel, ModelCard, load_model
 
 pytestmark = pytest.mark.train
 
@@ -136,6 +138,28 @@ def test_an_evaluation_counts_calibrated_confidence(
         assert card.accuracy is not None
         assert card.accuracy.ece == summary["models"][name]["ece"]
         assert card.calibration == model.card.calibration
+
+
+def test_a_parity_is_calibrated_on_what_it_rebuilds(
+    calibrated: list[LoadedModel], patterns: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(calibrated[0].path.parent, tmp_path / "models")
+    single = load_model(folder / calibrated[0].path.name)
+    facts = {"name": "tiny-parity", "role": "parity", "k": 2, "encoder": "sum", "file": "tiny-parity.onnx"}
+    facts |= {"single_sha256": single.card.sha256, "calibration": None}
+    card = ModelCard.model_validate(
+        single.card.model_dump() | facts | {"calibration": None, "file": "tiny-parity.onnx"}
+    )
+    shutil.copy(single.path, folder / "tiny-parity.onnx")
+    (folder / "tiny-parity.json").write_text(card.model_dump_json())
+    parity = load_model(folder / "tiny-parity.json")
+    found = calibrate(single, [parity], dataset=str(patterns))["tiny-parity"]
+    images = load_validation(parity, found.split, str(patterns))
+    logits = read_joint(parity, single, images, score_images(single, images))
+    assert logits.shape == (24, 3)
+    assert logits.any(1).all()  # every image was rebuilt
+    assert found.temperature == pytest.approx(fit_temperature(logits, images.labels), rel=1e-3)
+    assert load_model(parity.path).card.calibration == found
 
 
 def test_models_that_kept_different_images_are_not_compared(calibrated: list[LoadedModel], patterns: Path) -> None:

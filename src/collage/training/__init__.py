@@ -34,7 +34,7 @@ from collage.training._quantise import quantise_model, store_half
 from collage.training._rebuild import net_from_model
 from collage.training._report import read_outcomes
 from collage.training._run import make_net, run_training
-from collage.training._scores import Caller, deal_tiles, read_columns
+from collage.training._scores import Caller, deal_tiles, read_columns, read_joint
 from collage.training._settings import TrainingSettings, change_training, load_training
 from collage.training._single import SingleTask
 from collage.training._teacher import Teacher, ask_single
@@ -90,6 +90,7 @@ __all__ = [
     "net_from_model",
     "quantise_model",
     "read_columns",
+    "read_joint",
     "read_outcomes",
     "reliability",
     "reliances",

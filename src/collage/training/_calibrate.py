@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from collage.data import PixelSet, load_pixels, open_dataset, split_validation
 from collage.exceptions import ModelError
 from collage.training._calibration import BINS, calibration_error, confident_from, fit_temperature
+from collage.training._evaluate import score_images
 from collage.training._report import update_card
-from collage.training._scores import Caller, deal_tiles, read_columns
+from collage.training._scores import Caller, deal_tiles, read_columns, read_joint
 from collage.zoo import Calibration, LoadedModel, Split, check_bound
 
 
@@ -29,9 +30,9 @@ def calibrate(
     """Calibrations by model name; each card is rewritten with its own.
 
     `dataset`: what the models were trained on, by default as the single's card names it; a folder has to be given.
-    Collages are full, every image at one tile. `told` hears which model is at work and its share done, 0..1. Raises
-    DataMissing; ModelError for a backup of another single, a card that does not say which images were kept out, or a
-    backup that kept out others than its single.
+    Collages are full, every image at one tile; in groups of a parity or a learned code, each image is missing once.
+    `told` hears which model is at work and its share done, 0..1. Raises DataMissing; ModelError for a backup of another
+    single, a card that does not say which images were kept out, or a backup that kept out others than its single.
     """
     for backup in backups:
         check_bound(single, backup)
@@ -44,7 +45,10 @@ def calibrate(
         if key not in kept:
             kept[key] = load_validation(model, split, dataset or single.card.dataset)
         images = kept[key]
-        logits = validation_logits(model, images, partial(told, card.name))  # (n, K)
+        if card.k is None:
+            logits = validation_logits(model, images, partial(told, card.name))  # (n, K)
+        else:
+            logits = read_joint(model, single, images, score_images(single, images), partial(told, card.name))
         temperature = round(fit_temperature(logits, images.labels), 4)
         before, after = confidences(logits, 1.0), confidences(logits, temperature)
         index = logits.argmax(1)

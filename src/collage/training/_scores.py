@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from collage.codes import make_code
 from collage.data import PixelSet
-from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.imaging import normalise
 from collage.training._evaluate import UNKNOWN, Answers, log_scores
-from collage.zoo import LoadedModel, open_session
+from collage.zoo import LoadedModel, open_session, worker_file
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -25,12 +24,12 @@ _BATCH = 32
 class Caller:
     """Calls one model on groups of tensors: as many as its code holds in a call, None for a blank.
 
-    Raises ModelError for a parity.
+    Raises ModelError for a parity or a learned code.
     """
 
     def __init__(self, model: LoadedModel, threads: int = 2) -> None:
-        if model.card.role is Role.PARITY:
-            raise ModelError(f"{model.card.name}: a parity's output says nothing without the singles' answers")
+        if model.card.k is not None:
+            raise ModelError(f"{model.card.name}: its output says nothing without the singles' answers")
         self.card = model.card
         self.code = make_code(model.card)
         self.tiles = self.code.capacity
@@ -82,3 +81,31 @@ def read_columns(
     # From the end: where an image fills up the last group too, its first place counts.
     found[groups.ravel()[::-1]] = columns.reshape(-1, columns.shape[2])[::-1]
     return log_scores(found, caller.card.output)
+
+
+def read_joint(
+    model: LoadedModel,
+    single: LoadedModel,
+    images: PixelSet,
+    scores: FloatArray,
+    told: Callable[[float], None] = lambda share: None,
+) -> FloatArray:
+    """What a parity or a learned code rebuilds for n images, each missing once in a random group: logits (n, classes).
+
+    scores: what the single says of the images, (n, classes), in its own form. Rows of zeros where nothing was rebuilt.
+    """
+    code, k = make_code(model.card, model.path.parent), model.card.capacity
+    session = open_session(worker_file(single, model), threads=2)
+    name = session.get_inputs()[0].name
+    groups = deal_tiles(len(images), k)
+    found = np.zeros((len(images), len(model.card.classes)), np.float32)
+    for number, group in enumerate(groups):
+        tensors = [normalise(images.pixels[i], model.card.preprocessing) for i in group]
+        output = np.asarray(session.run(None, {name: code.encode(tensors)})[0])
+        for missing, image in enumerate(group):
+            present = {at: scores[other] for at, other in enumerate(group) if at != missing}
+            answer = code.decode(output, range(k), present).get(missing)
+            if answer is not None:
+                found[image] = log_scores(answer.scores, model.card.output)
+        told((number + 1) / len(groups))
+    return found
