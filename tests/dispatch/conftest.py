@@ -11,6 +11,7 @@ from collage.dispatch import (
     Action,
     Answer,
     Cancel,
+    Decode,
     Dispatcher,
     Outcome,
     Policy,
@@ -31,7 +32,7 @@ class Stage:
     """Keeps what the dispatcher said: running jobs, answers, rejections, cancellations."""
 
     def __init__(self, policy: Policy, workers: int, capacity: int = 9, **settings: Any) -> None:
-        grouped = policy.code is Source.COLLAGE
+        grouped = policy.code is not None and (policy.code is Source.COLLAGE or policy.code.joint)
         settings = {"control_share": 0.0} | settings
         self.dispatcher = Dispatcher(policy, capacity=capacity if grouped else 1, **settings)
         self.now = 0.0
@@ -76,6 +77,13 @@ class Stage:
     def complete(self, job: int, *outcomes: Outcome) -> None:
         queries = self.running.pop(job).queries
         self.do(self.dispatcher.completed(job, outcomes or [KNOWN] * len(queries), self.now))
+
+    def decodes(self) -> list[tuple[int, int]]:
+        """Jobs and positions that the driver was asked to read, in this order."""
+        return [(action.job, action.position) for action in self.said if isinstance(action, Decode)]
+
+    def decoded(self, job: int, position: int, outcome: Outcome = KNOWN) -> None:
+        self.do(self.dispatcher.decoded(job, position, outcome, self.now))
 
     def fail(self, job: int) -> None:
         del self.running[job]

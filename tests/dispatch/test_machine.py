@@ -14,6 +14,7 @@ from collage.dispatch import (
     Action,
     Answer,
     Cancel,
+    Decode,
     Dispatcher,
     Outcome,
     Policy,
@@ -26,10 +27,10 @@ from collage.dispatch import (
     get_policy,
 )
 
-CAPACITY = 4
-EVERY_ROLE = frozenset({Role.SINGLE, Role.COLLAGE, Role.CHEAP})
-SINGLES_ONLY, BACKUPS_ONLY = frozenset({Role.SINGLE}), frozenset({Role.COLLAGE, Role.CHEAP})
+EVERY_ROLE = frozenset(Role)
+SINGLES_ONLY, BACKUPS_ONLY = frozenset({Role.SINGLE}), frozenset(Role) - {Role.SINGLE}
 ROLES = st.sampled_from([EVERY_ROLE, SINGLES_ONLY, BACKUPS_ONLY, frozenset({Role.SINGLE, Role.COLLAGE})])
+SHARED = {Source.COLLAGE: 4, Source.PARITY: 2, Source.LEARNED: 3}  # capacity by code
 
 policies = st.builds(
     lambda name, changes: get_policy(name, **changes),
@@ -60,7 +61,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(policy=policies, control_share=st.sampled_from([0.0, 0.5]), max_queue=st.sampled_from([3, 1000]))
     def begin(self, policy: Policy, control_share: float, max_queue: int) -> None:
         self.policy = policy
-        self.capacity = CAPACITY if policy.code is Source.COLLAGE else 1
+        self.capacity = SHARED.get(policy.code, 1) if policy.code else 1
         self.dispatcher = Dispatcher(policy, capacity=self.capacity, control_share=control_share, max_queue=max_queue)
         self.now = 0.0
         self.queries: dict[int, dict[str, Any]] = {}
@@ -68,7 +69,10 @@ class Machine(RuleBasedStateMachine):
         self.began: dict[int, float] = {}
         self.cancelled: set[int] = set()
         self.outcomes: dict[int, Sequence[Outcome]] = {}  # of jobs that completed
+        self.joint: dict[int, Start] = {}  # of them, those that cannot be read alone
+        self.single_known: set[int] = set()  # queries that a single has answered, in time or not
         self.workers: dict[str, tuple[frozenset[Role], int, bool]] = {}  # roles, slots, whether it takes new jobs
+        self.read: set[tuple[int, int]] = set()  # positions of joint jobs that were to be decoded
         self.single_seconds = self.extra_seconds = self.longest_single = 0.0
 
     # What may happen.
@@ -80,7 +84,12 @@ class Machine(RuleBasedStateMachine):
         self.queries[query] = {"key": key, "deadline": deadline, "degraded": degraded, "outcome": None, "settled": 0}
         self.do(self.dispatcher.submit(query, key, deadline, degraded, self.now))
 
-    @rule(worker=st.sampled_from("wxyz"), roles=ROLES, slots=st.sampled_from([1, 1, 2]))
+    @rule(count=st.integers(2, 4), key=st.sampled_from("ab"))
+    def several_come(self, count: int, key: str) -> None:
+        for _ in range(count):
+            self.submit(key, None, True)
+
+    @rule(worker=st.sampled_from("wxyz"), roles=ROLES, slots=st.sampled_from([1, 2, 4]))
     def worker_up(self, worker: str, roles: frozenset[Role], slots: int) -> None:
         if worker not in self.workers:
             self.workers[worker] = (roles, slots, True)
@@ -133,9 +142,11 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def engine_invents_a_job(self, data: st.DataObject) -> None:
         job = 1_000_000
-        event = data.draw(st.sampled_from(["completed", "failed", "freed"]))
+        event = data.draw(st.sampled_from(["completed", "failed", "freed", "decoded"]))
         if event == "completed":
             self.do(self.dispatcher.completed(job, [Outcome(True, 1.0)], self.now))
+        elif event == "decoded":
+            self.do(self.dispatcher.decoded(job, 0, Outcome(True, 1.0), self.now))
         elif event == "failed":
             self.do(self.dispatcher.failed(job, "?", self.now))
         else:
@@ -159,6 +170,11 @@ class Machine(RuleBasedStateMachine):
 
     def complete(self, job: int, outcomes: Sequence[Outcome]) -> None:
         self.outcomes[job] = outcomes
+        start = self.jobs[job]
+        if start.source.joint:
+            self.joint[job] = start
+        elif not start.source.degraded:
+            self.single_known |= {q for q, outcome in zip(start.queries, outcomes, strict=True) if outcome.known}
         self.ended(job)
         self.do(self.dispatcher.completed(job, outcomes, self.now))
 
@@ -173,6 +189,7 @@ class Machine(RuleBasedStateMachine):
             self.longest_single = max(self.longest_single, seconds)
 
     def do(self, actions: Sequence[Action]) -> None:
+        read: list[Decode] = []
         for action in actions:
             match action:
                 case Start():
@@ -184,8 +201,12 @@ class Machine(RuleBasedStateMachine):
                     assert job not in self.cancelled
                     assert all(self.queries[query]["outcome"] for query in self.jobs[job].queries)
                     self.cancelled.add(job)
+                case Decode(job, position):
+                    self.check_decode(job, position)
+                    read.append(action)
                 case Answer(query, source, confidence, job, position):
                     self.outcome(query, action)
+                    assert not source.joint or (job, position) in self.read
                     known, said = self.outcomes[job][position]
                     assert known, "an answer from a tile that had nothing to say"
                     assert said == confidence
@@ -205,6 +226,16 @@ class Machine(RuleBasedStateMachine):
                         )
                         for job in running
                     ), "a job that runs for nobody was not cancelled"
+        for job, position in read:
+            self.do(self.dispatcher.decoded(job, position, self.outcomes[job][position], self.now))
+
+    def check_decode(self, job: int, position: int) -> None:
+        queries = self.joint[job].queries
+        others = [query for at, query in enumerate(queries) if at != position]
+        assert all(query in self.single_known for query in others), "decoded without all others"
+        assert not any(self.queries[query]["settled"] for query in queries), "their scores are forgotten"
+        assert (job, position) not in self.read, "decoded twice"
+        self.read.add((job, position))
 
     def outcome(self, query: int, outcome: Action) -> None:
         assert self.queries[query]["outcome"] is None, "a second outcome"
@@ -218,6 +249,7 @@ class Machine(RuleBasedStateMachine):
         assert sum(other.worker == start.worker for other in self.jobs.values()) < slots, "the slot is not free"
         assert start.queries
         assert len(set(start.queries)) == len(start.queries) <= (self.capacity if start.source.degraded else 1)
+        assert not start.source.joint or len(start.queries) == self.capacity, "a part of a group"
         queries = [self.queries[query] for query in start.queries]
         assert all(query["outcome"] is None for query in queries), "started for nothing"
         assert len({query["key"] for query in queries}) == 1, "queries of different keys in one job"
@@ -259,6 +291,7 @@ class Machine(RuleBasedStateMachine):
         assert all(query["settled"] == 1 for query in self.queries.values())
         ledger = self.dispatcher._ledger
         assert not ledger.queries
+        assert not self.dispatcher._joints._asked
         assert not ledger.jobs
         assert not len(ledger.groups)
         assert ledger.open == ledger.waiting == 0

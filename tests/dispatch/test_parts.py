@@ -113,7 +113,8 @@ def test_a_pool_prefers_those_that_may_run_least_else_and_were_free_longest() ->
 
 
 def test_presets_are_what_they_are_called() -> None:
-    assert list(PRESETS) == ["none", "equal", "replicate", "hedge", "cheap", "collage", "collage-dedicated", "batch"]
+    names = ["none", "equal", "replicate", "hedge", "cheap", "parity", "learned", "collage", "collage-dedicated", "batch"]
+    assert list(PRESETS) == names
     assert PRESETS["hedge"].late_quantile == pytest.approx(0.9)
     assert get_policy("hedge", budget=0.25).late_quantile == pytest.approx(0.75)
     assert {name: policy.code for name, policy in PRESETS.items()} == {
@@ -122,6 +123,8 @@ def test_presets_are_what_they_are_called() -> None:
         "replicate": Source.REPLICA,
         "hedge": Source.REPLICA,
         "cheap": Source.CHEAP,
+        "parity": Source.PARITY,
+        "learned": Source.LEARNED,
         "collage": Source.COLLAGE,
         "collage-dedicated": Source.COLLAGE,
         "batch": Source.BATCH,

@@ -11,7 +11,8 @@ The rules, which `tests/dispatch/test_machine.py` walks at random:
        query runs any more, or at the deadline.
     5. A job that fails, is lost with its worker or goes silent is covered by another single, a few times.
     6. Extra work is paid from the budget.
-    7. A slot is free only when the engine has said so: completed, failed, freed, or the worker gone.
+    7. A joint backup (parity, learned) starts for a full group only, and answers when singles have answered all others.
+    8. A slot is free only when the engine has said so: completed, failed, freed, or the worker gone.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from collage.dispatch._events import (
     WorkerId,
     WorkerState,
 )
+from collage.dispatch._joint import Joints
 from collage.dispatch._learnt import Learnt
 from collage.dispatch._ledger import Ledger
 from collage.dispatch._policy import Policy
@@ -67,6 +69,7 @@ class Dispatcher:
         self._now = 0.0
         self._learnt = Learnt(policy)
         self._ledger = Ledger(Budget(policy.budget, policy.burst, self._learnt.singles), shared_jobs=capacity > 1)
+        self._joints = Joints(self._ledger, self._without)
         self._resends: deque[Query] = deque()
         self._timers = Timers(self._timer_alive)
         self._running: Watch[Job] = Watch(self._ledger.is_over)
@@ -122,7 +125,10 @@ class Dispatcher:
         return self._go_on(now)
 
     def completed(self, job: JobId, outcomes: Sequence[Outcome], now: float) -> list[Action]:
-        """A job has ended, with one outcome per query of its Start. One that is not running is ignored."""
+        """A job has ended, with one outcome per query of its Start. One that is not running is ignored.
+
+        A joint job's outcomes are not looked at: what can be read of it is asked for by `Decode`.
+        """
         found = self._ledger.end(job, now)
         if found is not None:
             ended, worker = found
@@ -134,7 +140,13 @@ class Dispatcher:
                 self._backup_failures = 0
             self._learnt.observe(ended, ended.seconds(now))
             self._ledger.pay(ended, now)
+            if ended.source.joint:
+                for query in ended.queries:
+                    self._ledger.detach(query, ended)
+                self._joints.arrived(ended, now)
+                return self._go_on(now)
             for position, (query, outcome) in enumerate(zip(ended.queries, outcomes, strict=True)):
+                query.answered |= outcome.known and not ended.source.degraded
                 self._ledger.detach(query, ended)
                 if query.done:
                     self._ledger.stats.late_answers += 1
@@ -144,6 +156,21 @@ class Dispatcher:
                 else:
                     self._ledger.stats.unknown += 1
                     self._without(query, ended, now)
+        return self._go_on(now)
+
+    def decoded(self, job: JobId, position: int, outcome: Outcome, now: float) -> list[Action]:
+        """What came of a `Decode`. One that was not asked for is ignored."""
+        found = self._joints.decoded(job, position)
+        if found is not None:
+            query, read = found
+            if query.done:
+                self._ledger.stats.late_answers += 1
+                self._ledger.settle(query)
+            elif outcome.known:
+                self._offer(query, Answer(query.id, read.source, outcome.confidence, job, position), now)
+            else:
+                self._ledger.stats.unknown += 1
+                self._without(query, read, now)
         return self._go_on(now)
 
     def failed(self, job: JobId, why: str, now: float) -> list[Action]:
@@ -168,6 +195,7 @@ class Dispatcher:
             ended, _ = found
             self._learnt.observe_cancelled(ended, ended.seconds(now))
             self._ledger.pay(ended, now)
+            self._forget(ended)
             for query in ended.queries:
                 self._ledger.detach(query, ended)
                 if query.done:
@@ -233,11 +261,13 @@ class Dispatcher:
         for query in self._patient.due(learnt.patience, now):
             if not self._may_be_covered(query, now):
                 self._second_line(query, now)
+        self._joints.look(now)
         if self.policy.overtake:
             self._start_backups(now, learnt.patience)
         self._start_singles(now)
         self._start_resends(now)
         self._start_backups(now)
+        self._joints.look(now)
         return self._ledger.take_actions()
 
     def _start_singles(self, now: float) -> None:
@@ -286,6 +316,9 @@ class Dispatcher:
 
     def _wants_backup(self, head: Query, size: int, now: float) -> bool:
         """A group is full, or the query at its head is late, or its deadline near."""
+        code = self.policy.code
+        if code is not None and code.joint and size < self._capacity:
+            return False
         full = self.policy.close_when_full and 1 < self._capacity <= size and self._learnt.warm
         return full or self._learnt.wanted_at(head) <= now
 
@@ -330,6 +363,7 @@ class Dispatcher:
         ledger = self._ledger
         ledger.stats.failed[job.source] += 1
         ledger.pay(job, now)
+        self._forget(job)
         for query in job.queries:
             ledger.detach(query, job)
             if query.done:
@@ -338,6 +372,12 @@ class Dispatcher:
             if job.source is self.policy.code and job.source.degraded and query.grouped < self.policy.attempts:
                 ledger.groups.put_back(query)
             self._without(query, job, now)
+
+    def _forget(self, job: Job) -> None:
+        """It has ended without output, so nothing can be read of it."""
+        if job.kept:
+            job.kept = False
+            self._joints.release(job)
 
     def _go_silent(self, job: Job, now: float) -> None:
         """Nothing was heard of it for far too long: what it was to answer is covered, and its worker left alone."""
@@ -357,7 +397,7 @@ class Dispatcher:
             self._ledger.answer(query, query.held)
         elif query.attempts < self.policy.attempts:
             self._ledger.requeue(query)
-        elif not query.jobs:
+        elif not query.jobs and not query.joints:
             self._ledger.reject(query, Why.FAILED)
 
     def _may_be_covered(self, query: Query, now: float) -> bool:
@@ -365,6 +405,8 @@ class Dispatcher:
         code = self.policy.code
         if code is None or (code.degraded and not query.accept_degraded):
             return False
+        if code.joint:  # a group may never be full
+            return query.grouped > 0
         return query.grouped > 0 or (now >= self._backups_paused_until and self._ledger.pool.can(code.role))
 
     def _second_line(self, query: Query, now: float) -> None:

@@ -96,6 +96,16 @@ class Cancel(NamedTuple):
     job: JobId
 
 
+class Decode(NamedTuple):
+    """Read this position of a joint job that has ended, with the others' singles, and say by `decoded` what came of it.
+
+    To be done at once, before the actions that follow: they may settle the others.
+    """
+
+    job: JobId
+    position: int
+
+
 class Answer(NamedTuple):
     """The query's one outcome: the output at `position` of `job`."""
 
@@ -117,11 +127,11 @@ class Settled(NamedTuple):
     """No job of this query will start any more and none that matters is running: forget its image and outputs.
 
     Comes after Answer or Reject; for a control only once its losers are done, so that a driver can compare their
-    outputs with the answer.
+    outputs with the answer. Where others of its group may need its singles' scores, once they cannot any more.
     """
 
     query: QueryId
     control: bool
 
 
-Action = Start | Cancel | Answer | Reject | Settled
+Action = Start | Cancel | Decode | Answer | Reject | Settled

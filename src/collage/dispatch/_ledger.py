@@ -25,6 +25,7 @@ class Ledger:
         self.queue: deque[tuple[Query, Source]] = deque()  # singles, and replicas beside them
         self.waiting = 0  # queries in it whose single has not started
         self.open = 0  # queries without an outcome
+        self.touched: dict[JobId, Job] = {}  # joint jobs to look at: something has happened to a query of theirs
         self._last_job = 0
         self._out: list[Action] = []
 
@@ -32,6 +33,10 @@ class Ledger:
         """All since the last call."""
         out, self._out = self._out, []
         return out
+
+    def say(self, action: Action) -> None:
+        """One more action."""
+        self._out.append(action)
 
     # Queries.
 
@@ -77,11 +82,12 @@ class Ledger:
         for number in sorted(query.jobs):
             if all(other.done and not other.control for other in self.jobs[number].queries):
                 self._out.append(Cancel(number))
+        self.touch(query)
         self.settle(query)
 
     def settle(self, query: Query) -> None:
-        """Say so, once, of a query that is done; a control's losers are waited for."""
-        if query.id in self.queries and not (query.control and query.jobs):
+        """Say so, once, of a query that is done; a control's losers are waited for, and who needs its scores."""
+        if query.id in self.queries and not (query.control and query.jobs) and not query.joints:
             del self.queries[query.id]
             self._out.append(Settled(query.id, query.control))
 
@@ -98,6 +104,9 @@ class Ledger:
         for query in queries:
             query.jobs.add(job.id)
             query.singles += source.role is Role.SINGLE
+            if source.joint:
+                job.kept = True
+                query.joints.add(job)
         self.stats.started[source] += 1
         if extra:
             self.budget.spend(cost)
@@ -137,6 +146,12 @@ class Ledger:
         query.jobs.discard(job.id)
         if job.source.role is Role.SINGLE and job.silent_after is None:
             query.singles -= 1
+        self.touch(query)
+
+    def touch(self, query: Query) -> None:
+        """Something has happened to it that others of its groups may have waited for."""
+        for job in query.joints:
+            self.touched[job.id] = job
 
     def silence(self, job: Job, now: float) -> None:
         """The job counts as lost, though its slot is taken until the engine says otherwise."""
@@ -145,6 +160,7 @@ class Ledger:
         self.pool.update(worker, now)
         for query in job.queries:
             query.singles -= job.source.role is Role.SINGLE
+            self.touch(query)
         job.silent_after = now - job.started
 
     def is_over(self, job: Job) -> bool:

@@ -82,8 +82,6 @@ class Policy(BaseModel):
     def _fits(self) -> Self:
         if self.code is Source.SINGLE:
             raise ValueError("code: a single is no backup; a second run of the single is a replica")
-        if self.code is Source.PARITY:
-            raise ValueError("code: there is no parity code yet")
         if self.dedicated and (self.code is None or self.code.role is Role.SINGLE):
             raise ValueError("dedicated: only a backup with a model of its own can have workers of its own")
         if self.beside and (self.trigger != "at_once" or self.code is not Source.REPLICA):
@@ -115,6 +113,10 @@ PRESETS: dict[str, Policy] = {
     "hedge": Policy(code=Source.REPLICA, accept="first", budget=0.1),
     # Late queries, alone, on a small single.
     "cheap": Policy(code=Source.CHEAP, accept="patience", budget=0.1),
+    # Each k queries in flight with one parity, as they come (Kosaian et al., arXiv 1905.00863): 1/k extra work.
+    "parity": Policy(code=Source.PARITY, trigger="at_once", budget=0.6),
+    # The same with a learned code around the single itself (the same, arXiv 1806.01259).
+    "learned": Policy(code=Source.LEARNED, trigger="at_once", budget=0.6),
     # Late queries and all that are in flight beside them, in one collage, on any worker that is idle.
     "collage": Policy(code=Source.COLLAGE, trigger_quantile=0.75, second_line=True, budget=0.2),
     # The paper's topology: one worker does nothing but collages (Narra et al., arXiv 1904.12222).
