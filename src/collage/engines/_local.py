@@ -156,8 +156,9 @@ class _Station:
         self.ready = False
         self.trouble = ""  # why it last went down
         self._engine = engine
-        self._roles = {role: number for number, role in enumerate(models)}
-        self._paths = list(models.values())
+        # Roles may share a model: it is loaded once.
+        self._paths = list(dict.fromkeys(models.values()))
+        self._roles = {role: self._paths.index(path) for role, path in models.items()}
         self._threads = threads
         self._start_seconds = start_seconds
         self._process: WorkerProcess | None = None

@@ -26,6 +26,7 @@ from collage.dispatch import (
     Action,
     Answer,
     Cancel,
+    Decode,
     JobId,
     Outcome,
     QueryId,
@@ -90,6 +91,7 @@ class _Query:
     result: asyncio.Future[Result]
     answers: dict[JobId, tuple[Source, TileAnswer]] = field(default_factory=dict)
     collages: list[JobId] = field(default_factory=list)  # it was in, and that came back; for watchers
+    joints: list[JobId] = field(default_factory=list)  # parities it was in, and that came back
 
 
 @dataclass(eq=False, slots=True)
@@ -140,6 +142,7 @@ class Driver:
         self._queries: dict[QueryId, _Query] = {}
         self._jobs: dict[JobId, _Job] = {}
         self._collages: dict[JobId, BackupJob] = {}  # those with a query that is not settled
+        self._joints: dict[JobId, tuple[_Job, FloatArray]] = {}  # outputs that need the singles of a whole group
         self._last_query = 0
         self._events: deque[tuple[Callable[..., Iterable[Action]], tuple[Any, ...]]] = deque()
         self._working = False
@@ -190,6 +193,7 @@ class Driver:
         self._queries.clear()
         self._jobs.clear()
         self._collages.clear()
+        self._joints.clear()
         self.workers_up.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -225,6 +229,10 @@ class Driver:
         except Exception as error:  # a ValueError says what is wrong; any other must not cost the queries either
             _log.warning("worker %s: unusable output of a %s: %s", kept.worker, kept.source, error)
             self._handle(self.dispatcher.failed, job, str(error))
+            return
+        if kept.source.joint:
+            self._keep_joint(job, kept, output)
+            self._handle(self.dispatcher.completed, job, ())
             return
         for position, answer in answers.items():
             query = self._queries.get(kept.queries[position])
@@ -278,6 +286,8 @@ class Driver:
                 if (seen := self._collages.get(job)) is not None:
                     seen.used.add(action.position)
                     self._show(seen)
+            case Decode(job, position):
+                self._handle(self.dispatcher.decoded, job, position, self._read(job, position))
             case Reject(query, why):
                 self._resolve(self._queries[query], why)
             case Cancel(job):
@@ -308,16 +318,39 @@ class Driver:
     def _decode(self, job: _Job, output: FloatArray) -> dict[int, TileAnswer]:
         """Output -> answers by position. Raises ValueError for a wrong shape, and where one query gets no answer."""
         code = self._codes[job.source]
-        present = {}
-        if job.source is Source.PARITY:
-            for position, query in enumerate(job.queries):
-                if (scores := self._single_scores(query)) is not None:
-                    present[position] = scores
-        answers = code.decode(output, range(len(job.queries)), present)
+        answers = code.decode(output, range(len(job.queries)), {})
+        if job.source.joint:
+            if not np.isfinite(output).all():
+                raise ValueError("its values are not finite")
+            return {}  # they are read one by one, later
         # A tile that is unknown is an answer of a kind; an output without a single number is not.
         if not answers and (code.capacity == 1 or not np.isfinite(output).any()):
             raise ValueError("its values are not finite, or no probabilities")
         return answers
+
+    def _keep_joint(self, job: JobId, kept: _Job, output: FloatArray) -> None:
+        """Until one of its queries is settled: none is before the dispatcher has no more use for it."""
+        for query in kept.queries:
+            if (member := self._queries.get(query)) is not None:
+                member.joints.append(job)
+                self._joints[job] = (kept, output)
+
+    def _read(self, job: JobId, position: int) -> Outcome:
+        """The answer at a position of a joint job, out of its output and the singles' scores of all others."""
+        try:
+            kept, output = self._joints[job]
+            present = {
+                other: scores
+                for other, query in enumerate(kept.queries)
+                if other != position and (scores := self._single_scores(query)) is not None
+            }
+            answer = self._codes[kept.source].decode(output, range(len(kept.queries)), present)[position]
+        except Exception as error:  # nothing can be read; whoever asked must be told so in any case
+            _log.warning("job %s: position %s could not be decoded: %r", job, position, error)
+            return Outcome(False, 0.0)
+        if (query := self._queries.get(kept.queries[position])) is not None:
+            query.answers[job] = (kept.source, answer)
+        return Outcome(True, answer.confidence)
 
     def _single_scores(self, query: QueryId) -> FloatArray | None:
         kept = self._queries.get(query)
@@ -335,6 +368,8 @@ class Driver:
             if single and backup:
                 self.agreement.compared += 1
                 self.agreement.agreed += int(single[0].scores.argmax() == backup[0].scores.argmax())
+        for job in query.joints:
+            self._joints.pop(job, None)
         for job in query.collages:
             seen = self._collages[job]
             if not any(other in self._queries for other in seen.queries):

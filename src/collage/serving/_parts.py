@@ -8,7 +8,7 @@ from collage.codes import Code, make_code
 from collage.dispatch import Dispatcher, Policy, Role, Source, WorkerId, worker_roles
 from collage.exceptions import ModelError, SettingsError
 from collage.serving._settings import ServingSettings
-from collage.zoo import LoadedModel, check_bound, list_models, load_model
+from collage.zoo import LoadedModel, check_bound, list_models, load_model, worker_file
 
 _WITHOUT = "policies none, hedge and replicate do without"
 
@@ -58,7 +58,7 @@ class Parts:
     def models(self) -> dict[Role, Path]:
         """The ONNX file of each role."""
         loaded = [self.single] if self.backup is None else [self.single, self.backup]
-        return {model.card.role: model.path for model in loaded}
+        return {model.card.role: worker_file(self.single, model) for model in loaded}
 
     def roles(self) -> dict[WorkerId, frozenset[Role]]:
         """Which models each worker runs: w0, w1, ... Raises SettingsError where none is left for singles."""

@@ -14,6 +14,7 @@ from collage.dispatch import (
     Action,
     Answer,
     Cancel,
+    Decode,
     Dispatcher,
     JobId,
     Outcome,
@@ -72,6 +73,7 @@ class Simulator:
         self._outcome = outcome
         self._ends: list[tuple[float, JobId]] = []  # heap
         self._running: dict[JobId, Start] = {}
+        self._joints: dict[JobId, Start] = {}  # that may yet have to be read
         self._arrived: list[float] = []
         self._latencies: list[float] = []
         self._sources: list[Source | None] = []
@@ -115,11 +117,13 @@ class Simulator:
             self._do(self.dispatcher.completed(job, outcomes, self.now))
 
     def _do(self, actions: Sequence[Action]) -> None:
-        freed = []
+        freed, read = [], []
         for action in actions:
             match action:
                 case Start(job, worker, source, _):
                     self._running[job] = action
+                    if source.joint:
+                        self._joints[job] = action
                     cost = self._costs.get(source.role, _USUAL)
                     seconds = cost.of(self._streams[worker].draw(self.now))
                     heapq.heappush(self._ends, (self.now + seconds, job))
@@ -129,8 +133,14 @@ class Simulator:
                 case Cancel(job):
                     if self._cancels and self._running.pop(job, None) is not None:
                         freed.append(job)
+                case Decode(job, position):
+                    read.append((job, position))
                 case _:
                     pass
+        for job, position in read:
+            start = self._joints[job]
+            outcome = self._outcome(start.source, start.queries[position])
+            self._do(self.dispatcher.decoded(job, position, outcome, self.now))
         for job in freed:
             self._do(self.dispatcher.freed(job, self.now))
 
