@@ -113,6 +113,19 @@ def test_redundancy_shortens_the_tail_at_the_work_it_is_allowed() -> None:
     assert found["hedge"].degraded_share == 0
 
 
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_parity_rebuilds_what_straggles_alone(k: int) -> None:
+    times = ProfileTimes(load_profile("resnet34-cpu"))
+    policies = {name: PRESETS[name] for name in ("none", "parity", "learned")}
+    rows = compare(policies, times, loads=[0.4], requests=3000, k=k)
+    found = {row.policy: row for row in rows}
+    for name in ("parity", "learned"):
+        assert k - 0.1 < found[name].tiles_per_backup <= k  # full groups; a few singles sent again
+        assert 0 < found[name].degraded_share < 0.1
+        assert 0 < found[name].extra_work <= 1.02 / k + 0.05
+        assert found[name].p99 < 0.8 * found["none"].p99
+
+
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rows.csv"
     arguments = ["collage", "simulate", "--policies", "none,collage", "--loads", "0.5", "--requests", "500"]

@@ -22,6 +22,8 @@ _STYLES: dict[str, tuple[str, str]] = {
     "hedge": ("tab:blue", "-"),
     "cheap": ("tab:green", "-"),
     "batch": ("tab:pink", "-"),
+    "parity": ("tab:cyan", "-"),
+    "learned": ("tab:olive", "-"),
     "collage": ("tab:red", "-"),
     "collage-dedicated": ("tab:orange", "--"),
 }

@@ -17,6 +17,7 @@ from collage.bench._turn import beyond_limits, take_turn
 from collage.dispatch import Role
 from collage.engines import LocalEngine
 from collage.exceptions import SettingsError
+from collage.zoo import worker_file
 
 # Long enough to see the machine's share, short enough that nobody minds waiting for a refusal.
 _CALIBRATION_SECONDS = 5.0
@@ -63,7 +64,9 @@ async def open_stage(settings: BenchSettings) -> AsyncIterator[Stage]:
     models = load_models(settings)
     costs = call_costs(settings, models)
     images = load_images(settings.dataset, settings.images, models[Role.SINGLE])
-    local = LocalEngine({role: model.path for role, model in models.items()}, settings.workers)
+    local = LocalEngine(
+        {role: worker_file(models[Role.SINGLE], model) for role, model in models.items()}, settings.workers
+    )
     await local.start(_Nobody())
     try:
         yield Stage(models, costs, images, local)

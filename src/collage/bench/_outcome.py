@@ -29,12 +29,12 @@ def report_bench(
     if not results:
         raise SettingsError(f"{journal.path}: no turn has finished yet, so there is nothing to report")
     models = load_models(settings)
-    collage, batch = models.get(Role.COLLAGE), models.get(Role.BATCH)
+    collage = models.get(Role.COLLAGE)
     rows = summarise(
         settings,
         results,
         grid=collage.card.grid if collage else None,
-        batch=batch.card.capacity if batch else 1,
+        capacities={role: model.card.capacity for role, model in models.items()},
         cancel=LocalEngine.cancel_effect.value,
     )
     return rows, write_report(folder, settings, results, rows, _conditions(settings, results, command))

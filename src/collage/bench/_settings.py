@@ -27,6 +27,8 @@ class Models(_Part):
     collage: str | None = "fashion-mnist-collage-3x3"
     cheap: str | None = "fashion-mnist-cheap"
     batch: str | None = None
+    parity: str | None = None
+    learned: str | None = None
 
 
 class Times(_Part):
@@ -52,6 +54,8 @@ class Costs(_Part):
     collage: CallCost = CallCost(ratio=1.0)
     cheap: CallCost = CallCost()
     batch: CallCost = CallCost()
+    parity: CallCost = CallCost()
+    learned: CallCost = CallCost()
 
 
 class Limits(_Part):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from collage.bench._journal import TurnResult
 from collage.bench._plane import backup_source
 from collage.bench._settings import BenchSettings, Straggler
-from collage.dispatch import Source
+from collage.dispatch import Role, Source
 from collage.serving import ServingSettings
 
 _RESAMPLES = 300
@@ -84,21 +84,28 @@ def interval(blocks: Sequence[NDArray[np.float64]], quantile: float, seed: int =
 
 
 def summarise(
-    settings: BenchSettings, results: Iterable[TurnResult], *, grid: int | None, cancel: str, batch: int = 1
+    settings: BenchSettings,
+    results: Iterable[TurnResult],
+    *,
+    grid: int | None,
+    cancel: str,
+    capacities: Mapping[Role, int] | None = None,
 ) -> list[Row]:
     """One row for every cell and policy that has a finished turn, in the experiment's order.
 
-    grid: the collage's; batch: images that a batch holds.
+    grid: the collage's; capacities: queries that one job of a model can hold, where they are not the grid's or 1.
     """
     found: dict[tuple[Straggler, float, str], list[TurnResult]] = {}
     for result in sorted(results, key=lambda result: result.turn.block):
         turn = result.turn
         found.setdefault((turn.straggler, turn.load, turn.policy), []).append(result)
     order = [(s, load, p) for s in settings.stragglers for load in settings.loads for p in settings.policies]
-    return [_row(settings, found[key], grid, cancel, batch) for key in order if key in found]
+    return [_row(settings, found[key], grid, cancel, capacities or {}) for key in order if key in found]
 
 
-def _row(settings: BenchSettings, turns: Sequence[TurnResult], grid: int | None, cancel: str, batch: int) -> Row:
+def _row(
+    settings: BenchSettings, turns: Sequence[TurnResult], grid: int | None, cancel: str, capacities: Mapping[Role, int]
+) -> Row:
     turn = turns[0].turn
     source = backup_source(settings, turn.policy)
     collage = source is Source.COLLAGE
@@ -123,7 +130,7 @@ def _row(settings: BenchSettings, turns: Sequence[TurnResult], grid: int | None,
         load=turn.load,
         workers=settings.workers,
         grid=grid if collage else None,
-        capacity=grid * grid if collage and grid else batch if source is Source.BATCH else int(source is not None),
+        capacity=grid * grid if collage and grid else capacities.get(source.role, 1) if source else 0,
         requests=len(pooled),
         seeds=[settings.seed],
         mean=float(pooled.mean()),

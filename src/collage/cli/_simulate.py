@@ -33,11 +33,15 @@ def simulate(
     workers: int = typer.Option(10, min=1, max=10_000),
     requests: int = typer.Option(20_000, min=100, help="Counted requests a policy and load."),
     grid: int = typer.Option(3, min=2, max=5, help="Tiles a side of a collage; a batch holds as many images."),
+    k: int = typer.Option(2, min=2, max=16, help="Images of a parity or a learned code."),
     profile: str = typer.Option("resnet34-cpu", help="Service times: a shipped profile, or a profile's file."),
     stragglers: Stragglers = typer.Option(Stragglers.IID, help="Independent slow jobs, or workers slow for a while."),
     slow: str = typer.Option("57,3", help="Episodes: mean seconds that a worker is normal, and slow."),
     collage_cost: float = typer.Option(1.0, min=0.01, max=10, help="A collage's, or a batch's, call over a single's."),
     cheap_cost: str = typer.Option("0.1,0.015", help="A cheap single's call over a single's, and seconds beside it."),
+    parity_cost: float = typer.Option(
+        1.0, min=0.01, max=10, help="A parity's, or learned code's, call over a single's."
+    ),
     changes: list[str] = typer.Option([], "--set", help="Change a preset: hedge.budget=0.15. May be given again."),
     seed: int = typer.Option(1, min=0),
     out: Path | None = typer.Option(None, help="Write the rows as CSV too."),
@@ -58,7 +62,8 @@ def simulate(
         else EpisodeTimes(load_profile(profile), *_numbers("slow", slow, count=2))
     )
     whole, cheap = CallCost(collage_cost), CallCost(*_numbers("cheap-cost", cheap_cost, count=2))
-    costs = {Role.COLLAGE: whole, Role.BATCH: whole, Role.CHEAP: cheap}
+    joint = CallCost(parity_cost)
+    costs = {Role.COLLAGE: whole, Role.BATCH: whole, Role.CHEAP: cheap, Role.PARITY: joint, Role.LEARNED: joint}
     rows: list[SimulatedRow] = []
     with Progress(disable=not sys.stdout.isatty(), transient=True) as bar:
         task = bar.add_task("", total=len(chosen) * len(asked) * requests)
@@ -67,7 +72,7 @@ def simulate(
             bar.update(task, description=f"{policy} at load {load:g}", completed=len(rows) * requests + arrived)
 
         found = compare(
-            chosen, times, loads=asked, workers=workers, requests=requests, grid=grid, costs=costs, seed=seed,
+            chosen, times, loads=asked, workers=workers, requests=requests, grid=grid, k=k, costs=costs, seed=seed,
             progress=progress,
         )  # fmt: skip
         for row in found:

@@ -113,10 +113,11 @@ PRESETS: dict[str, Policy] = {
     "hedge": Policy(code=Source.REPLICA, accept="first", budget=0.1),
     # Late queries, alone, on a small single.
     "cheap": Policy(code=Source.CHEAP, accept="patience", budget=0.1),
-    # Each k queries in flight with one parity, as they come (Kosaian et al., arXiv 1905.00863): 1/k extra work.
-    "parity": Policy(code=Source.PARITY, trigger="at_once", budget=0.6),
-    # The same with a learned code around the single itself (the same, arXiv 1806.01259).
-    "learned": Policy(code=Source.LEARNED, trigger="at_once", budget=0.6),
+    # Every k queries in flight with a parity beside them, as they come (Kosaian et al., arXiv 1905.00863): 1/k extra
+    # work. The budget is that of pairs.
+    "parity": Policy(code=Source.PARITY, trigger="at_once", second_line=True, budget=0.6),
+    # The same with a learned code around the single itself (the same authors, arXiv 1806.01259).
+    "learned": Policy(code=Source.LEARNED, trigger="at_once", second_line=True, budget=0.6),
     # Late queries and all that are in flight beside them, in one collage, on any worker that is idle.
     "collage": Policy(code=Source.COLLAGE, trigger_quantile=0.75, second_line=True, budget=0.2),
     # The paper's topology: one worker does nothing but collages (Narra et al., arXiv 1904.12222).

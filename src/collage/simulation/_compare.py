@@ -39,13 +39,15 @@ def compare(
     workers: int = 10,
     requests: int = 20_000,
     grid: int = 3,
+    k: int = 2,
     costs: Mapping[Role, CallCost] | None = None,
     seed: int = 1,
     progress: Callable[[str, float, int], None] = lambda policy, load, arrived: None,
 ) -> Iterator[SimulatedRow]:
     """Rows as they are done: Poisson arrivals, `requests` counted ones each. Raises SettingsError for too few workers.
 
-    Cancelling a running job does nothing. `progress` is told policy, load and arrivals so far.
+    grid: of a collage; a batch holds as many. k: queries of a parity or a learned code. Cancelling a running job does
+    nothing. `progress` is told policy, load and arrivals so far.
     """
     names = [f"w{index}" for index in range(workers)]
     for load in loads:
@@ -53,6 +55,8 @@ def compare(
         gaps = np.random.default_rng(words).exponential(times.mean / (load * workers), requests + _WARMUP)
         for name, policy in policies.items():
             capacity = grid * grid if policy.code in (Source.COLLAGE, Source.BATCH) else 1
+            if policy.code is not None and policy.code.joint:
+                capacity = k
             dispatcher = Dispatcher(policy, capacity=capacity, seed=seed)
             simulator = Simulator(
                 dispatcher, times, worker_roles(policy, names), np.random.default_rng([*words, 1]), costs=costs

@@ -2,7 +2,7 @@
 // textContent, so that no name or label can become markup.
 
 const PERIOD = 1000; // milliseconds
-const SOURCES = ["single", "replica", "collage", "cheap", "batch", "parity"];
+const SOURCES = ["single", "replica", "collage", "cheap", "batch", "parity", "learned"];
 const at = (id) => document.getElementById(id);
 const write = (id, text) => { at(id).textContent = text; };
 
