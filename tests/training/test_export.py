@@ -21,7 +21,7 @@ from collage.dispatch import Role  # noqa: E402
 from collage.exceptions import ModelError  # noqa: E402
 from collage.imaging import normalise  # noqa: E402
 from collage.nets import TileNetSettings  # noqa: E402
-from collage.training import assess, export_model, load_net, net_from_model, run_training  # noqa: E402
+from collage.training import assess, export_model, load_net, net_from_model, run_training, validation_logits  # noqa: E402
 from collage.zoo import check_bound, load_model, open_session  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -218,6 +218,9 @@ def test_one_training_of_tiles_gives_three_models(
             assert np.abs(net(torch.from_numpy(inputs[0])).numpy() - outputs[0]).max() < TOLERANCE
     assert np.abs(rows[0] - rows[1]).max() < TOLERANCE
     assert np.abs(rows[0][:, :3] - rows[2]).max() < TOLERANCE
+
+    one, other = (validation_logits(model, images, lambda share: None) for model in (collage, batch))
+    assert np.abs(one - other).max() < TOLERANCE  # what temperatures are fitted on
 
     summary = assess(tiny.single, [collage, batch, cheap], tmp_path / "out", dataset=str(patterns))["models"]
     ours, theirs = summary[collage.card.name], summary[batch.card.name]

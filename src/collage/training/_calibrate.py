@@ -45,10 +45,10 @@ def calibrate(
         if key not in kept:
             kept[key] = load_validation(model, split, dataset or single.card.dataset)
         images = kept[key]
-        if card.k is None:
-            logits = validation_logits(model, images, partial(told, card.name))  # (n, K)
-        else:
+        if card.joint:
             logits = read_joint(model, single, images, score_images(single, images), partial(told, card.name))
+        else:
+            logits = validation_logits(model, images, partial(told, card.name))  # (n, K)
         temperature = round(fit_temperature(logits, images.labels), 4)
         before, after = confidences(logits, 1.0), confidences(logits, temperature)
         index = logits.argmax(1)

@@ -28,7 +28,7 @@ class Caller:
     """
 
     def __init__(self, model: LoadedModel, threads: int = 2) -> None:
-        if model.card.k is not None:
+        if model.card.joint:
             raise ModelError(f"{model.card.name}: its output says nothing without the singles' answers")
         self.card = model.card
         self.code = make_code(model.card)
@@ -41,7 +41,8 @@ class Caller:
         found = []
         for start in range(0, len(groups), _BATCH):
             batch = groups[start : start + _BATCH]
-            inputs = np.concatenate([self.code.encode(group) for group in batch])  # (B, C, H, W)
+            full = [[*group, *[None] * (self.tiles - len(group))] for group in batch]
+            inputs = np.concatenate([self.code.encode(group) for group in full])  # (B, C, H, W); a batch: (B * N, ...)
             outputs = np.asarray(self._session.run(None, {self._name: inputs})[0])
             found.append(outputs.reshape(len(batch), self.tiles, -1))
         return np.concatenate(found)

@@ -146,7 +146,7 @@ def _measure(
 
 def _hostile(model: LoadedModel, asker: Asker, images: PixelSet, attack: Attack, told: Told) -> NeighbourRow | None:
     """The attack's row, judged on the model's own file; None for a model without a net to take gradients of."""
-    if model.card.net is None:
+    if model.card.net is None or model.card.grid is None:  # in a batch, images share nothing but the call
         return None
     net = net_from_model(model)
     scene = set_scene(asker, images, attack.tiles)

@@ -142,6 +142,11 @@ class ModelCard(BaseModel):
         return self.grid * self.grid if self.grid else self.k or 1
 
     @property
+    def joint(self) -> bool:
+        """Whether its output says something only together with the singles' answers: of a parity or a learned code."""
+        return self.role in (Role.PARITY, Role.LEARNED)
+
+    @property
     def code(self) -> str:
         """The role, or more exactly what kind of it this is: the name that results go by."""
         if self.encoder is not None:
