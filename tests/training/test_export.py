@@ -227,6 +227,15 @@ def test_one_training_of_tiles_gives_three_models(
     assert ours["accuracy"] > 0.8
     assert theirs["accuracy"] == pytest.approx(ours["accuracy"], abs=1e-5)
     assert (theirs["n"], theirs["grid"], theirs["per_position"]) == (4, None, None)
+    wide = export_model(tmp_path / "run", tmp_path, single=tiny.single, grid=3)
+    assert (wide.card.name, wide.card.grid) == (f"{collage.card.name}-at-3x3", 3)
+    assert wide.card.cost is not None
+    assert wide.card.cost.macs == pytest.approx(collage.card.cost.macs * 9 / 4, rel=0.01)
+    (other,) = open_session(wide.path).run(None, {"collage": make_code(wide.card).encode(tensors)})  # (1, 9, 4)
+    assert np.abs(other[0, :4] - rows[0]).max() < TOLERANCE
+
+    with pytest.raises(ModelError, match="serves other grids"):
+        export_model(tiny.collage_run, tmp_path / "no", single=tiny.single, grid=3)
     for kind in (Role.BATCH, Role.PARITY):
         with pytest.raises(ModelError, match="only a collage-cnn of the family 'tiles'"):
             export_model(tiny.collage_run, tmp_path / "no", single=tiny.single, kind=kind)

@@ -31,6 +31,9 @@ def export(
     kind: ExportKind | None = typer.Option(
         None, "--as", help="Of a tile-isolated collage-cnn: the same weights as another code's model, named after it."
     ),
+    grid: int | None = typer.Option(
+        None, min=2, max=5, help="Of a tile-isolated collage-cnn: the same weights for another grid."
+    ),
     half: bool = typer.Option(
         False, "--half", help="Store weights at half precision: half the file, the same answers."
     ),
@@ -48,11 +51,13 @@ def export(
     config = config or Path("experiments") / f"{settings.model.name}.toml"
     command = _command(settings, config, taught_by.card.name if taught_by else None)
     if command:
-        command += (f" --as {kind.value}" if kind else "") + (" --half" if half else "")
+        command += (
+            (f" --as {kind.value}" if kind else "") + (f" --grid {grid}" if grid else "") + (" --half" if half else "")
+        )
     else:
         typer.echo(f"{config} does not describe this training: the card will not say how to make it again", err=True)
     role = Role(kind.value) if kind else None
-    model = export_model(run_folder, out, single=taught_by, kind=role, half=half, command=command)
+    model = export_model(run_folder, out, single=taught_by, kind=role, grid=grid, half=half, command=command)
     cost = model.card.cost
     assert cost is not None  # export counts it
     ratio = f" ({cost.macs_ratio:.3f} of the single's)" if cost.macs_ratio is not None else ""

@@ -33,6 +33,7 @@ def export_model(
     *,
     single: LoadedModel | None = None,
     kind: Role | None = None,
+    grid: int | None = None,
     half: bool = False,
     command: str = "",
 ) -> LoadedModel:
@@ -43,11 +44,18 @@ def export_model(
     not given or is not the one that taught it.
 
     kind: a tile-isolated collage-cnn may also become a `batch` of its tiles, or a `cheap` single, with the same
-    weights; the kind is then added to its name. Raises ModelError for any other model or kind.
+    weights; the kind is then added to its name. With `grid`, 2 to 5, it serves another grid than it was trained with,
+    for that grid's cost. Raises ModelError for any other model, kind or grid.
     """
     settings, net, classes = load_net(folder)
-    role, grid, k = settings.model.role, settings.model.grid, settings.model.k
+    trained = settings.model.grid
+    role, grid, k = settings.model.role, grid or trained, settings.model.k
     name, net_settings, unknown = settings.model.name, settings.model.net.model_dump(mode="json"), role is Role.COLLAGE
+    if grid is not None and grid != trained:
+        if not isinstance(net, TileNet) or not 2 <= grid <= 5:
+            raise ModelError(f"{name}: only a collage-cnn of the family 'tiles' serves other grids, from 2 to 5")
+        net.grid = grid
+        name = f"{name}-at-{grid}x{grid}"
     if kind is not None and kind is not role:
         if not isinstance(net, TileNet) or grid is None or kind not in (Role.BATCH, Role.CHEAP):
             raise ModelError(f"{name}: only a collage-cnn of the family 'tiles' can be a batch or a cheap, and no more")
