@@ -2,6 +2,7 @@
 
 from collage.codes._base import Code, TileAnswer
 from collage.codes._batch import BatchCode
+from collage.codes._boxes import BoxesCode
 from collage.codes._learned import LearnedCode
 from collage.codes._make import make_code
 from collage.codes._parity import ParityCode, concat_layout
@@ -9,6 +10,7 @@ from collage.codes._tiled import CheapCode, CollageCode, ReplicaCode
 
 __all__ = [
     "BatchCode",
+    "BoxesCode",
     "CheapCode",
     "Code",
     "CollageCode",

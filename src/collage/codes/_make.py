@@ -6,6 +6,7 @@ from pathlib import Path
 
 from collage.codes._base import Code
 from collage.codes._batch import BatchCode
+from collage.codes._boxes import BoxesCode
 from collage.codes._learned import LearnedCode, onnx_net
 from collage.codes._parity import ParityCode
 from collage.codes._tiled import CheapCode, CollageCode, ReplicaCode
@@ -26,7 +27,8 @@ def make_code(card: ModelCard, folder: Path | None = None) -> Code:
             return CheapCode(card.preprocessing, classes, output=card.output, temperature=temperature)
         case Role.COLLAGE:
             assert card.grid is not None  # the card's own rule
-            return CollageCode(
+            kind = BoxesCode if card.head == "boxes" else CollageCode
+            return kind(
                 card.grid,
                 card.preprocessing,
                 classes,

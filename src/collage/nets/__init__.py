@@ -7,6 +7,7 @@ from collage.nets._learned import Decoder, LearnedNet, LearnedNetSettings
 from collage.nets._residual import ResidualNet, ResidualNetSettings
 from collage.nets._tiles import TileNet, TileNetSettings
 from collage.nets._whitened import WhitenedNet, WhitenedNetSettings
+from collage.nets._yolo import YoloNet, YoloNetSettings
 
 __all__ = [
     "CollageNet",
@@ -21,6 +22,8 @@ __all__ = [
     "TileNetSettings",
     "WhitenedNet",
     "WhitenedNetSettings",
+    "YoloNet",
+    "YoloNetSettings",
     "build_net",
     "count_macs",
     "count_params",

@@ -12,9 +12,15 @@ from collage.nets._learned import LearnedNetSettings
 from collage.nets._residual import ResidualNetSettings
 from collage.nets._tiles import TileNet, TileNetSettings, build_backbone
 from collage.nets._whitened import WhitenedNetSettings
+from collage.nets._yolo import YoloNet, YoloNetSettings
 
 NetSettings = Annotated[
-    ResidualNetSettings | WhitenedNetSettings | CollageNetSettings | TileNetSettings | LearnedNetSettings,
+    ResidualNetSettings
+    | WhitenedNetSettings
+    | CollageNetSettings
+    | TileNetSettings
+    | YoloNetSettings
+    | LearnedNetSettings,
     Field(discriminator="family"),
 ]
 
@@ -23,16 +29,19 @@ def build_net(settings: NetSettings, *, channels: int, classes: int, grid: int |
     """A fresh net for `channels` input channels.
 
     A net for one image gives (B, classes); one for a collage, which needs `grid`, (B, grid * grid, classes + 1): the
-    last output of a tile says that there is nothing to see. Raises ValueError where grid and family do not fit.
+    last output of a tile says that there is nothing to see; or boxes, as `YoloNet` does. Raises ValueError where grid
+    and family do not fit.
     """
     match settings:
         case ResidualNetSettings() | WhitenedNetSettings():
             if grid is not None:
                 raise ValueError(f"a {settings.family} net classifies one image: leave out the grid")
             return build_backbone(settings, channels=channels, classes=classes)
-        case CollageNetSettings() | TileNetSettings():
+        case CollageNetSettings() | TileNetSettings() | YoloNetSettings():
             if grid is None:
                 raise ValueError("a net for collages needs a grid")
+            if isinstance(settings, YoloNetSettings):
+                return YoloNet(settings, channels=channels, classes=classes, grid=grid)
             if isinstance(settings, TileNetSettings):
                 return TileNet(settings, channels=channels, outputs=classes + 1, grid=grid)
             return CollageNet(settings, channels=channels, outputs=classes + 1, grid=grid)

@@ -35,7 +35,7 @@ class CollageTask:
         self._step = 0
 
     def batch(self, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Canvases (B, C, g*T, g*T) and the loss of logits (B, g*g, classes + 1)."""
+        """Canvases (B, C, g*T, g*T) and the loss of the net's outputs for them."""
         settings, size = self._settings, self._settings.train.batch
         index = self._draw(size * self.tiles, generator)
         views, soft = self._teacher.draw(index, generator)  # soft: (B * g*g, classes)
@@ -48,19 +48,19 @@ class CollageTask:
         tiles[~filled] = BLANK
         filled = filled & ~strange
         labels = torch.where(filled, self._labels[index], self._classes)
+        return assemble(tiles, self.grid), lambda outputs: self._loss(outputs, labels, soft, filled)
+
+    def _loss(self, outputs: Tensor, labels: Tensor, soft: Tensor, filled: Tensor) -> Tensor:
+        """Of outputs (B, g*g, classes + 1); by tile: label (B * g*g,), the single's logits, whether it is filled."""
+        outputs = outputs.flatten(0, 1)  # (B * g*g, classes + 1)
+        hard = nn.functional.cross_entropy(
+            outputs, labels, label_smoothing=self._settings.train.label_smoothing, reduction="none"
+        )
         # The single never says "nothing to see": its share of the last output is 0.
         soft = nn.functional.pad(soft, (0, 1), value=-torch.inf)  # (B * g*g, classes + 1)
+        gentle = distillation_loss(outputs, soft, self._distill.temperature)
         weight = self._distill.weight * filled.float()
-
-        def loss(outputs: Tensor) -> Tensor:
-            outputs = outputs.flatten(0, 1)  # (B * g*g, classes + 1)
-            hard = nn.functional.cross_entropy(
-                outputs, labels, label_smoothing=settings.train.label_smoothing, reduction="none"
-            )
-            gentle = distillation_loss(outputs, soft, self._distill.temperature)
-            return (weight * gentle + (1 - weight) * hard).mean()
-
-        return assemble(tiles, self.grid), loss
+        return (weight * gentle + (1 - weight) * hard).mean()
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:
         """The next `count` images: each once an epoch, so that none is left out by chance."""

@@ -17,7 +17,7 @@ from torch import nn
 from collage.data import open_dataset
 from collage.dispatch import Role
 from collage.exceptions import ModelError
-from collage.nets import LearnedNet, TileNet, count_macs, count_params
+from collage.nets import LearnedNet, TileNet, YoloNet, count_macs, count_params
 from collage.training._quantise import store_half
 from collage.training._run import make_net
 from collage.training._settings import TrainingSettings
@@ -50,7 +50,8 @@ def export_model(
     settings, net, classes = load_net(folder)
     trained = settings.model.grid
     role, grid, k = settings.model.role, grid or trained, settings.model.k
-    name, net_settings, unknown = settings.model.name, settings.model.net.model_dump(mode="json"), role is Role.COLLAGE
+    name, net_settings = settings.model.name, settings.model.net.model_dump(mode="json")
+    unknown = role is Role.COLLAGE and not isinstance(net, YoloNet)
     if grid is not None and grid != trained:
         if not isinstance(net, TileNet) or not 2 <= grid <= 5:
             raise ModelError(f"{name}: only a collage-cnn of the family 'tiles' serves other grids, from 2 to 5")
@@ -96,6 +97,7 @@ def export_model(
         classes=classes,
         grid=grid,
         unknown=unknown,
+        head="boxes" if isinstance(net, YoloNet) else "classes",
         isolated=isinstance(net, TileNet),
         k=k,
         encoder=settings.model.encoder,

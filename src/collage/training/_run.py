@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from collage.data import PixelSet, load_pixels, open_dataset, split_validation
 from collage.dispatch import Role
 from collage.exceptions import ModelError
-from collage.nets import LearnedNet, LearnedNetSettings, TileNet, WhitenedNet, build_net
+from collage.nets import LearnedNet, LearnedNetSettings, TileNet, WhitenedNet, YoloNetSettings, build_net
+from collage.training._boxes import BoxTask
 from collage.training._collages import CollageTask
 from collage.training._learned import LearnedTask
 from collage.training._loop import Progress, Task, train
@@ -59,9 +60,14 @@ def run_training(
             else:
                 task = ParityTask(training, validation, settings, teacher, answers)
         else:
-            kind = CollageTask if settings.model.role is Role.COLLAGE else SingleTask
-            task = kind(training, validation, settings, teacher)
+            task = _backup_task(settings)(training, validation, settings, teacher)
     yield from train(net, task, settings, folder)
+
+
+def _backup_task(settings: TrainingSettings) -> type[CollageTask | SingleTask]:
+    if settings.model.role is not Role.COLLAGE:
+        return SingleTask
+    return BoxTask if isinstance(settings.model.net, YoloNetSettings) else CollageTask
 
 
 def make_net(settings: TrainingSettings, classes: int) -> nn.Module:

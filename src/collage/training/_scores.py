@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from collage.codes import make_code
 from collage.data import PixelSet
+from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.imaging import normalise
 from collage.training._evaluate import UNKNOWN, Answers, log_scores
@@ -24,10 +25,12 @@ _BATCH = 32
 class Caller:
     """Calls one model on groups of tensors: as many as its code holds in a call, None for a blank.
 
-    Raises ModelError for a parity or a learned code.
+    Raises ModelError for a parity, a learned code, and a collage-cnn that answers with boxes.
     """
 
     def __init__(self, model: LoadedModel, threads: int = 2) -> None:
+        if model.card.head == "boxes":
+            raise ModelError(f"{model.card.name}: answers with boxes, not with a row for each tile: leave it out here")
         if model.card.joint:
             raise ModelError(f"{model.card.name}: its output says nothing without the singles' answers")
         self.card = model.card

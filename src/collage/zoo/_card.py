@@ -98,6 +98,9 @@ class ModelCard(BaseModel):
         default=False,
         description="collage or batch: the model has one output more a tile, its last, that says 'nothing to see here'",
     )
+    head: Literal["classes", "boxes"] = Field(
+        default="classes", description="collage only: a row of columns for each tile, or boxes, as a detector gives"
+    )
     isolated: bool = Field(default=False, description="collage only: no layer of it crosses a tile's border")
     k: int | None = Field(default=None, ge=2, le=25, description="parity, learned, batch: images in one job")
     encoder: Literal["sum", "concat"] | None = Field(default=None, description="parity only: how one is made of them")
@@ -119,8 +122,8 @@ class ModelCard(BaseModel):
     def _fits(self) -> Self:
         if (self.role is Role.COLLAGE) != (self.grid is not None):
             raise ValueError("grid belongs to a collage, and every collage needs one")
-        if self.isolated and self.role is not Role.COLLAGE:
-            raise ValueError("isolated is said of collages only")
+        if (self.isolated or self.head == "boxes") and self.role is not Role.COLLAGE:
+            raise ValueError("isolated and head are said of collages only")
         if (self.role in (Role.PARITY, Role.LEARNED, Role.BATCH)) != (self.k is not None):
             raise ValueError("k belongs to a parity, a learned code or a batch, and each of them needs it")
         if (self.role is Role.PARITY) != (self.encoder is not None):
@@ -151,4 +154,6 @@ class ModelCard(BaseModel):
         """The role, or more exactly what kind of it this is: the name that results go by."""
         if self.encoder is not None:
             return f"parity-{self.encoder}"
+        if self.head == "boxes":
+            return "collage-yolo"
         return "collage-isolated" if self.isolated else self.role.value
