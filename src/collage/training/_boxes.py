@@ -36,9 +36,9 @@ class BoxTask(CollageTask):
         wanted = torch.zeros(outputs.shape[:2])  # (B, cells)
         wanted[:, responsible] = full.float()
         wrong = nn.functional.binary_cross_entropy_with_logits(outputs[..., 4], wanted, reduction="none")
-        nearest = tiles[_tile_of_cell(side, self.grid)]  # (cells, 4)
-        counted = (wanted > 0) | (_overlap(outputs[..., :4].detach(), nearest) < _IGNORED)
-        objectness = wrong[wanted > 0].mean() + wrong[counted & (wanted == 0)].mean()
+        nearest = _tile_of_cell(side, self.grid)  # (cells,)
+        ignored = full[:, nearest] & (_overlap(outputs[..., :4].detach(), tiles[nearest]) > _IGNORED)  # (B, cells)
+        objectness = wrong[wanted > 0].mean() + wrong[~ignored & (wanted == 0)].mean()
         return boxes + distill.weight * gentle + (1 - distill.weight) * hard + objectness
 
     def _responsible(self, side: int) -> Tensor:
