@@ -102,13 +102,15 @@ def test_boxes_of_a_fresh_net_lie_where_their_cells_do() -> None:
     assert boxes.shape == (2, 64, 8)
     place = (boxes[0, :, :2] * 8).floor().long()
     assert (place[:, 1] * 8 + place[:, 0]).tolist() == list(range(64))
-    assert ((boxes[..., 2:4] > 0) & (boxes[..., 2:4] <= 0.5 * np.exp(2.0) + 1e-4)).all()
+    assert ((boxes[..., 2:4] > 0) & (boxes[..., 2:4] < 1)).all()
 
 
 def test_a_detector_is_trained_exported_and_evaluated(
     make_settings: MakeSettings, tiny: Any, patterns: Path, tmp_path: Path
 ) -> None:
-    settings = make_settings("collage", model={"net": NET, "name": "tiny-yolo"}, distill={"blank": 0.3})
+    loop = {"epochs": 8, "batch": 2, "learning_rate": 0.05}
+    named = {"net": NET, "name": "tiny-yolo"}
+    settings = make_settings("collage", model=named, distill={"blank": 0.3}, train=loop)
     shares = [done.accuracy for done in run_training(settings, tmp_path / "run", single=tiny.single)]
     assert shares[-1] > 0.7
     model = export_model(tmp_path / "run", tmp_path, single=tiny.single)

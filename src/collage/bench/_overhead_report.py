@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from collage.bench._machine import describe_machine
 from collage.bench._overhead import CallTime, OverheadResult, OverheadSettings, break_even, sweep
@@ -122,6 +123,11 @@ def _plot(settings: OverheadSettings, result: OverheadResult, path: Path) -> Non
     lines.set_title("full calls (dotted: the local engine)")
     for axes, overhead in ((near, result.engine), (far, settings.most)):
         _plot_wanted(axes, result, overhead)
+    for axes in (lines, near, far):
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+        axes.grid(alpha=0.25)
     handles, labels = lines.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=110)

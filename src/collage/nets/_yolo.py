@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from collage.nets._blocks import BasicBlock, conv_norm
 
-_LARGEST = 2.0  # logarithm of a box's side over a tile's: beyond it nothing is learnt
+_LARGEST = 2.0  # sides of a tile that a box may have: bounded, or one wild box would outweigh a batch
 
 
 class YoloNetSettings(BaseModel):
@@ -46,6 +46,10 @@ class YoloNet(nn.Module):
                 width = outputs
         self.stages = nn.Sequential(*stages)
         self.head = nn.Conv2d(width, 5 + classes, 1)
+        # First boxes are of a tile's size, and few of them are sure: most cells have none.
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.constant_(self.head.bias, 0.0)  # type: ignore[arg-type]
+        nn.init.constant_(self.head.bias[4:5], -2.0)  # type: ignore[index]
 
     def forward(self, canvas: Tensor) -> Tensor:
         """(B, C, S, S), normalised, blank tiles 0 -> (B, cells, 5 + classes)."""
@@ -57,7 +61,7 @@ class YoloNet(nn.Module):
         boxes = [
             (columns + x[:, 0:1].sigmoid()) / w,
             (rows + x[:, 1:2].sigmoid()) / h,
-            x[:, 2:4].clamp(max=_LARGEST).exp() / self.grid,
+            x[:, 2:4].sigmoid() * _LARGEST / self.grid,
         ]
         out: Tensor = torch.cat([*boxes, x[:, 4:]], dim=1).flatten(2).transpose(1, 2)  # (B, h*w, 5 + classes)
         return out

@@ -33,6 +33,9 @@ def plot_frontier(rows: Rows, path: Path) -> None:
             for cost, row in zip(costs, points, strict=True):
                 axes.annotate(str(row["n"]), (cost, row["a_d"]), xytext=(5, 3), textcoords="offset points", fontsize=8)
         axes.set(xscale="log", xlabel="cost of a protected image, calls of the single", title=title)
+        axes.xaxis.set_major_locator(_ticks())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         _finish(axes, rows)
     panels[0].set_ylabel("accuracy of backup answers")
     _legend(figure, panels[0])
@@ -70,13 +73,18 @@ def _by_code(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
 
 def _finish(axes: Any, rows: Rows) -> None:
     axes.axhline(rows[0]["a_a"], color="black", linestyle=":", label="the single")
-    axes.yaxis.set_major_formatter("{x:.1%}")
+    axes.yaxis.set_major_formatter("{x:.2%}")
     axes.grid(alpha=0.25)
+
+
+def _ticks() -> Any:
+    from matplotlib.ticker import LogLocator  # noqa: PLC0415 - as below
+
+    return LogLocator(subs=(1, 2, 5))
 
 
 def _legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.suptitle(None)
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
 
 

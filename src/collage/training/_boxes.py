@@ -60,7 +60,7 @@ class BoxTask(CollageTask):
                 outputs = net(canvas.contiguous(memory_format=torch.channels_last))  # (B, cells, 5 + classes)
             for own, output in zip(labels[part].view(-1, self.tiles), outputs.float().numpy(), strict=True):
                 answers = code.decode(output, range(self.tiles), {})
-                right += sum(int(answer.scores.argmax()) == own[tile] for tile, answer in answers.items())
+                right += sum(int(answer.scores.argmax()) == int(own[tile]) for tile, answer in answers.items())
         return right / len(index)
 
 
