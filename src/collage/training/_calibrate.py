@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collage.data import PixelSet, load_pixels, open_dataset, split_validation
-from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.training._calibration import BINS, calibration_error, confident_from, fit_temperature
 from collage.training._evaluate import score_images

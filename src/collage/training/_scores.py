@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from collage.codes import make_code
 from collage.data import PixelSet
-from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.imaging import normalise
 from collage.training._evaluate import UNKNOWN, Answers, log_scores
