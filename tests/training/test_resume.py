@@ -30,15 +30,17 @@ def start(role: str, config: Path, out: Path, single: Path | None = None) -> sub
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-@pytest.mark.parametrize("role", ["single", "collage"])
+@pytest.mark.parametrize("role", ["single", "collage", "parity", "learned"])
 def test_a_killed_training_ends_as_an_unbroken_one(
     tiny: Any, make_settings: Callable[..., Any], tmp_path: Path, role: str
 ) -> None:
-    model = {"net": {**make_settings(role).model.net.model_dump(), "dropout": 0.1}}
+    model: dict[str, Any] = {"parity": {"k": 2, "encoder": "sum"}, "learned": {"k": 2}}.get(role, {})
+    net = make_settings(role, model=model).model.net.model_dump(mode="json")
+    model |= {"net": net | ({"dropout": 0.1} if "dropout" in net else {})}
     settings = make_settings(role, model=model, train={"epochs": EPOCHS, "evaluate_every": 10})
     config = tmp_path / "training.toml"
     config.write_text(_toml(settings.model_dump(mode="json", exclude_none=True)))
-    single = tiny.single.path if role == "collage" else None
+    single = None if role == "single" else tiny.single.path
 
     unbroken = start(role, config, tmp_path / "unbroken", single)
     broken = start(role, config, tmp_path / "broken", single)
