@@ -144,7 +144,8 @@ class _Evaluation:
 
     def _fingerprint(self, model: LoadedModel) -> str:
         """Of the files, by their hashes, of how they are fed and read, and of the images."""
-        card = model.card.model_dump(mode="json", exclude={"accuracy", "command", "licence", "notes"})
+        said = {"accuracy", "command", "licence", "notes"}
+        card = model.card.model_dump(mode="json", exclude=said, exclude_defaults=True)
         facts = [_METHOD, card | {"cost": self._counted(model)}, self._single.card.sha256, self._source.name]
         text = json.dumps([*facts, self._limit], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
