@@ -48,7 +48,7 @@ def test_training_sees_what_serving_sees() -> None:
 def test_views_flip_and_shift_with_repeated_edges() -> None:
     images, augment = colours(3), AugmentSettings(shift=2)
     views = Views(torch.tensor([False, True, False]), torch.tensor([2, 2, 0]), torch.tensor([2, 2, 3]))
-    same, flipped, shifted = apply_views(to_planes(images), views, augment, PREPROCESSING)
+    same, flipped, shifted = apply_views(to_planes(images), views, augment.shift, PREPROCESSING)
     plain = normalise_batch(to_planes(images), PREPROCESSING)
     assert torch.equal(same, plain[0])
     assert torch.equal(flipped, plain[1].flip(-1))
@@ -88,11 +88,10 @@ def test_blank_tiles_are_drawn_as_groups_leave_them(tiles: int) -> None:
 def test_a_blank_tile_teaches_unknown_and_a_filled_one_the_singles_answer(
     tiny: Any, make_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
-    settings = make_settings("collage", distill={"weight": 1.0, "blank": 0.9})
+    settings = make_settings("collage", distill={"weight": 1.0, "blank": 0.9, "strange": 0.0})
     images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=40)
-    teacher = ask_single(
-        tiny.single, to_planes(images), settings.augment, settings.distill, cache=tmp_path / "answers.pt", seed=0
-    )
+    planes, cache = to_planes(images), tmp_path / "answers.pt"
+    teacher = ask_single(tiny.single, planes, settings.augment, settings.distill, cache=cache, seed=0)
     task = CollageTask(images, images, settings, teacher)
     canvas, loss = task.batch(seeded())
     outputs = torch.zeros(4, 4, 4, requires_grad=True)  # (B, tiles, classes + unknown)
@@ -158,13 +157,15 @@ def test_the_single_is_asked_once(tiny: Any, make_settings: Callable[..., Any], 
     assert torch.equal(soft, same_soft)
     # What is remembered is what the single says of exactly this view; kept as float16.
     (logits,) = open_session(tiny.single.path).run(
-        None, {"images": apply_views(planes, views, augment, settings.preprocessing).numpy()}
+        None, {"images": apply_views(planes, views, augment.shift, settings.preprocessing).numpy()}
     )
     np.testing.assert_allclose(soft.numpy(), logits, rtol=2e-3, atol=2e-3)
 
 
 def test_every_image_is_shown_once_an_epoch(tiny: Any, make_settings: Callable[..., Any], tmp_path: Path) -> None:
-    settings = make_settings("collage", augment={"flip": False, "shift": 0, "erase": 0}, distill={"blank": 0.0})
+    settings = make_settings(
+        "collage", augment={"flip": False, "shift": 0, "erase": 0}, distill={"blank": 0.0, "strange": 0.0}
+    )
     images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=48)
     planes = to_planes(images)
     teacher = ask_single(tiny.single, planes, settings.augment, settings.distill, cache=tmp_path / "answers.pt", seed=0)

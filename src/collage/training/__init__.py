@@ -2,6 +2,7 @@
 
 from collage.training._accuracy import AccuracyRow, measure_accuracy
 from collage.training._assess import assess
+from collage.training._bring import SingleFacts, bring_single, read_classes, read_facts
 from collage.training._calibrate import calibrate, confidences, load_validation, validation_logits
 from collage.training._calibration import (
     BINS,
@@ -15,6 +16,7 @@ from collage.training._calibration import (
     reliances,
 )
 from collage.training._collages import CollageTask, assemble, draw_filled
+from collage.training._distill import distill
 from collage.training._evaluate import (
     UNKNOWN,
     Answers,
@@ -27,9 +29,11 @@ from collage.training._evaluate import (
 )
 from collage.training._evaluate_joint import CodeTimes, JointReport, code_times, evaluate_backup, evaluate_joint
 from collage.training._export import export_model, load_net
+from collage.training._graph_cost import count_graph
 from collage.training._learned import LearnedTask
 from collage.training._loop import Progress, Task, train
 from collage.training._parity import ParityTask, encode_groups
+from collage.training._plan import DistillRequest
 from collage.training._quantise import quantise_model, store_half
 from collage.training._rebuild import net_from_model
 from collage.training._report import read_outcomes
@@ -50,6 +54,7 @@ __all__ = [
     "CodeTimes",
     "CollageReport",
     "CollageTask",
+    "DistillRequest",
     "JointReport",
     "LatencyRatio",
     "LearnedTask",
@@ -57,6 +62,7 @@ __all__ = [
     "Progress",
     "Reliability",
     "Reliance",
+    "SingleFacts",
     "SingleTask",
     "Task",
     "Teacher",
@@ -64,6 +70,7 @@ __all__ = [
     "ask_single",
     "assemble",
     "assess",
+    "bring_single",
     "calibrate",
     "calibration_error",
     "change_training",
@@ -72,7 +79,9 @@ __all__ = [
     "confidences",
     "confident_from",
     "confusion",
+    "count_graph",
     "deal_tiles",
+    "distill",
     "draw_filled",
     "encode_groups",
     "evaluate_backup",
@@ -89,7 +98,9 @@ __all__ = [
     "measure_accuracy",
     "net_from_model",
     "quantise_model",
+    "read_classes",
     "read_columns",
+    "read_facts",
     "read_joint",
     "read_outcomes",
     "reliability",

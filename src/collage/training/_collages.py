@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from collage.data import PixelSet
+from collage.data import UNLABELLED, PixelSet
 from collage.training._settings import TrainingSettings
 from collage.training._single import to_planes
 from collage.training._strange import draw_strange
@@ -18,7 +18,10 @@ BLANK = 0.0  # a blank tile in normalised space: the mean pixel, as `codes` writ
 
 
 class CollageTask:
-    """Tiles are drawn without regard to class. An epoch shows every training image once."""
+    """Tiles are drawn without regard to class. An epoch shows every training image once, where no steps are set.
+
+    The single alone teaches images that are UNLABELLED; validation images need labels.
+    """
 
     def __init__(self, training: PixelSet, validation: PixelSet, settings: TrainingSettings, teacher: Teacher) -> None:
         if settings.model.grid is None or settings.distill is None:
@@ -27,10 +30,10 @@ class CollageTask:
         self.grid = settings.model.grid
         self.tiles = self.grid * self.grid
         self._classes = len(training.classes)
-        self._pixels = to_planes(training)  # (n, C, T, T) uint8
+        self._pixels = torch.from_numpy(training.pixels)  # (n, T, T, C) uint8: perhaps on disk, so never copied whole
         self._labels = torch.from_numpy(training.labels)
         self._validation = to_planes(validation), torch.from_numpy(validation.labels)
-        self.steps = max(1, len(training) // (settings.train.batch * self.tiles))
+        self.steps = settings.train.steps or max(1, len(training) // (settings.train.batch * self.tiles))
         self._order = torch.empty(0, dtype=torch.int64)
         self._step = 0
 
@@ -39,7 +42,8 @@ class CollageTask:
         settings, size = self._settings, self._settings.train.batch
         index = self._draw(size * self.tiles, generator)
         views, soft = self._teacher.draw(index, generator)  # soft: (B * g*g, classes)
-        tiles = apply_views(self._pixels[index], views, settings.augment, settings.preprocessing)
+        pixels = self._pixels[index].permute(0, 3, 1, 2)  # (B * g*g, C, T, T)
+        tiles = apply_views(pixels, views, settings.augment.shift, settings.preprocessing)
         erase_squares(tiles, settings.augment.erase, generator)
         filled = draw_filled(size, self.tiles, self._distill.blank, generator).view(-1)  # (B * g*g,)
         # Tiles that show nothing are unknown as blank ones are, but may lie anywhere.
@@ -54,12 +58,12 @@ class CollageTask:
         """Of outputs (B, g*g, classes + 1); by tile: label (B * g*g,), the single's logits, whether it is filled."""
         outputs = outputs.flatten(0, 1)  # (B * g*g, classes + 1)
         hard = nn.functional.cross_entropy(
-            outputs, labels, label_smoothing=self._settings.train.label_smoothing, reduction="none"
+            outputs, labels.clamp_min(0), label_smoothing=self._settings.train.label_smoothing, reduction="none"
         )
         # The single never says "nothing to see": its share of the last output is 0.
         soft = nn.functional.pad(soft, (0, 1), value=-torch.inf)  # (B * g*g, classes + 1)
         gentle = distillation_loss(outputs, soft, self._distill.temperature)
-        weight = self._distill.weight * filled.float()
+        weight = torch.where(labels == UNLABELLED, 1.0, self._distill.weight) * filled.float()
         return (weight * gentle + (1 - weight) * hard).mean()
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:

@@ -16,7 +16,7 @@ from collage.data import PixelSet
 from collage.exceptions import ModelError
 from collage.imaging import normalise
 from collage.training._calibration import BINS, calibration_error
-from collage.zoo import LoadedModel, open_session
+from collage.zoo import LoadedModel, open_session, run_batch
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -65,11 +65,10 @@ def classify_images(model: LoadedModel, images: PixelSet) -> Answers:
 def score_images(model: LoadedModel, images: PixelSet) -> FloatArray:
     """What a single or a cheap says of each image, in its own form: (n, classes)."""
     session = open_session(model.path, threads=2)
-    name = session.get_inputs()[0].name
     scores: list[FloatArray] = []
-    for start in range(0, len(images), 256):
-        batch = np.stack([normalise(p, model.card.preprocessing) for p in images.pixels[start : start + 256]])
-        scores.append(session.run(None, {name: batch})[0])  # (B, classes)
+    for start in range(0, len(images), _BATCH):
+        batch = np.stack([normalise(p, model.card.preprocessing) for p in images.pixels[start : start + _BATCH]])
+        scores.append(run_batch(session, batch))  # (B, classes)
     return np.concatenate(scores)
 
 

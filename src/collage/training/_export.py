@@ -86,6 +86,9 @@ def export_model(
     else:
         write_onnx(net, path, shape, input_name="collage" if role is Role.COLLAGE else "images")
         macs = count_macs(net, (k if role is Role.BATCH and k else 1, *shape[1:]))
+    output = "logits" if single is None or role is Role.LEARNED else single.card.output
+    if output == "probabilities" and role is not Role.PARITY:
+        _end_in_softmax(path)
     if half:
         store_half(path, path)
     card = ModelCard(
@@ -102,10 +105,10 @@ def export_model(
         k=k,
         encoder=settings.model.encoder,
         decoder=decoder,
-        output="logits" if single is None or role is not Role.PARITY else single.card.output,
+        output=output,
         single_sha256=single.card.sha256 if single is not None else None,
         net=net_settings,
-        dataset=open_dataset(settings.data.dataset).name,  # a folder's path is nobody else's business
+        dataset=settings.data.name,
         split=Split(images=settings.data.validation, seed=settings.data.split_seed, limit=settings.data.limit),
         licence=settings.model.licence,
         command=command,
@@ -121,7 +124,7 @@ def load_net(folder: Path) -> tuple[TrainingSettings, nn.Module, list[str]]:
     if not checkpoint.exists():
         raise ModelError(f"{folder}: no checkpoint.pt in it; give the folder of a training")
     settings = TrainingSettings.model_validate_json((folder / "settings.json").read_text())
-    classes = open_dataset(settings.data.dataset).classes
+    classes = settings.data.classes or open_dataset(settings.data.dataset).classes
     net = make_net(settings, len(classes))
     net.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
     return settings, net.eval(), classes
@@ -182,3 +185,13 @@ def write_onnx(
 def _keep_weights(node: Any) -> bool | None:
     """A turned weight would be another weight, under another name; None: what is usual."""
     return False if node.op_type == "Transpose" else None
+
+
+def _end_in_softmax(path: Path) -> None:
+    """Give probabilities instead of logits: of all of a tile's outputs, "nothing to see here" among them."""
+    model = onnx.load(str(path))
+    output = model.graph.output[0]
+    model.graph.node.append(onnx.helper.make_node("Softmax", [output.name], ["probabilities"], axis=-1))
+    output.name = "probabilities"
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))

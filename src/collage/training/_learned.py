@@ -48,7 +48,7 @@ class LearnedTask:
         settings, k = self._settings, self._k
         index = torch.randint(len(self._pixels), (settings.train.batch * k,), generator=generator)
         views, soft = self._teacher.draw(index, generator)  # soft: (B * k, classes)
-        images = apply_views(self._pixels[index], views, settings.augment, settings.preprocessing)
+        images = apply_views(self._pixels[index], views, settings.augment.shift, settings.preprocessing)
         labels, weight = self._labels[index], self._distill.weight
 
         def loss(outputs: Tensor) -> Tensor:

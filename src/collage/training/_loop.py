@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from collage.exceptions import SettingsError
 from collage.training._memory import keep_memory
+from collage.training._pace import make_pace
 from collage.training._settings import TrainingSettings
 
 
@@ -44,6 +43,8 @@ class Progress:
     best: float
     seconds: float  # of this epoch
     learning_rate: float
+    done: float = 0.0  # how far the training has come, 0..1
+    note: str = ""  # what a reader should know: that it has stopped gaining
 
 
 def train(net: nn.Module, task: Task, settings: TrainingSettings, folder: Path) -> Iterator[Progress]:
@@ -60,15 +61,18 @@ def train(net: nn.Module, task: Task, settings: TrainingSettings, folder: Path) 
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).eval()
     optimiser = torch.optim.SGD(_groups(net, loop.weight_decay), lr=loop.learning_rate, momentum=0.9, nesterov=True)
-    total = loop.epochs * task.steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / total, loop.warmup))
-    parts: dict[str, Any] = {"net": net, "average": average, "optimiser": optimiser, "schedule": schedule}
+    pace = make_pace(loop, task.steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, pace.rate)
+    parts: dict[str, Any] = {
+        "net": net, "average": average, "optimiser": optimiser, "schedule": schedule, "pace": pace,
+    }  # fmt: skip
     epoch, best = _resume(folder / "checkpoint.pt", parts, generator)
 
-    while epoch < loop.epochs:
-        began, losses = time.perf_counter(), 0.0
+    while epoch < loop.epochs and pace.done() < 1:
+        began, losses, taken = time.perf_counter(), 0.0, 0
         net.train()
         for step in range(task.steps):
+            stepped = time.perf_counter()
             inputs, loss_of = task.batch(generator)
             with torch.autocast("cpu", torch.bfloat16, enabled=loop.bfloat16):
                 outputs = net(inputs.contiguous(memory_format=torch.channels_last))
@@ -76,35 +80,34 @@ def train(net: nn.Module, task: Task, settings: TrainingSettings, folder: Path) 
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            pace.spent(time.perf_counter() - stepped)
             schedule.step()
             _average(average, net, min(loop.ema, (epoch * task.steps + step + 1) / (epoch * task.steps + step + 10)))
-            losses += loss.item()
+            losses, taken = losses + loss.item(), step + 1
+            if pace.done() >= 1:
+                break
         epoch += 1
-        accuracy = None
-        if epoch % loop.evaluate_every == 0 or epoch == loop.epochs:
+        accuracy, note, stepped = None, "", time.perf_counter()
+        if epoch % loop.evaluate_every == 0 or epoch == loop.epochs or pace.done() >= 1:
             accuracy = task.validate(average)
             best = max(best, accuracy)
+            pace.spent(time.perf_counter() - stepped)
+            note = pace.evaluated(accuracy)
         _save(folder / "checkpoint.pt", parts, generator, epoch, best)
         progress = Progress(
-            epoch, loop.epochs, losses / task.steps, accuracy, best, time.perf_counter() - began,
-            float(schedule.get_last_lr()[0]),
+            epoch, loop.epochs, losses / taken, accuracy, best, time.perf_counter() - began,
+            float(schedule.get_last_lr()[0]), pace.done(), note,
         )  # fmt: skip
         _log(folder / "log.csv", progress)
         yield progress
 
 
 def _claim(folder: Path, settings: TrainingSettings) -> None:
-    path, text = folder / "settings.json", settings.model_dump_json(indent=2)
-    if path.exists() and json.loads(path.read_text()) != json.loads(text):
+    path = folder / "settings.json"
+    # Read as settings, so that one which is new since then, and at its default, is no difference.
+    if path.exists() and TrainingSettings.model_validate_json(path.read_text()) != settings:
         raise SettingsError(f"{folder} holds a training with other settings: give another folder or delete it")
-    path.write_text(text)
-
-
-def _rate(done: float, warmup: float) -> float:
-    """Linear warm-up, then half a cosine to zero."""
-    if done < warmup:
-        return done / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup))))
+    path.write_text(settings.model_dump_json(indent=2))
 
 
 def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -129,7 +132,8 @@ def _resume(path: Path, parts: dict[str, Any], generator: torch.Generator) -> tu
         return 0, 0.0
     saved = torch.load(path, weights_only=True)
     for name, part in parts.items():
-        part.load_state_dict(saved[name])
+        if name in saved:
+            part.load_state_dict(saved[name])
     generator.set_state(saved["generator"])
     torch.set_rng_state(saved["torch"])  # dropout's
     return int(saved["epoch"]), float(saved["best"])
@@ -145,8 +149,9 @@ def _save(path: Path, parts: dict[str, Any], generator: torch.Generator, epoch: 
 
 def _log(path: Path, progress: Progress) -> None:
     fresh = not path.exists()
+    row = {name: value for name, value in vars(progress).items() if name not in ("done", "note")}
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if fresh:
-            writer.writerow(vars(progress).keys())
-        writer.writerow(vars(progress).values())
+            writer.writerow(row.keys())
+        writer.writerow(row.values())

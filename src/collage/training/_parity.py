@@ -48,7 +48,7 @@ class ParityTask:
         settings, k = self._settings, self._k
         index = torch.randint(len(self._pixels), (settings.train.batch * k,), generator=generator)
         views, soft = self._teacher.draw(index, generator)  # soft: (B * k, classes)
-        images = apply_views(self._pixels[index], views, settings.augment, settings.preprocessing)
+        images = apply_views(self._pixels[index], views, settings.augment.shift, settings.preprocessing)
         soft = soft.view(-1, k, soft.shape[-1])  # (B, k, classes)
         weight, temperature = self._distill.weight, self._distill.temperature
 

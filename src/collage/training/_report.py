@@ -16,6 +16,7 @@ from collage.exceptions import ModelError
 from collage.training._evaluate import Answers, CollageReport, IntArray, confusion
 from collage.zoo import LoadedModel
 
+_READABLE = 41  # columns of a picture
 _OUTCOMES = ("image", "label", "answer", "confidence")
 
 
@@ -45,11 +46,13 @@ def read_outcomes(path: Path) -> tuple[IntArray, Answers]:
 
 
 def write_confusion(path: Path, images: PixelSet, answers: Answers) -> None:
-    """`path`.csv and `path`.png: rows are labels, columns answers, the last one unknown."""
+    """`path`.csv and `path`.png: rows are labels, columns answers, the last unknown. No picture above 40 classes."""
     table = confusion(answers, images.labels, len(images.classes))
     names = [*images.classes, "unknown"]
     rows = ([name, *row] for name, row in zip(images.classes, table, strict=True))
     _write_rows(path.with_suffix(".csv"), ["label", *names], rows)
+    if len(names) > _READABLE:
+        return
     figure, axes = _figure(1, (7.5, 6.5))
     share = table / np.maximum(table.sum(1, keepdims=True), 1)
     _grid(axes[0], share, [f"{value:.2f}".lstrip("0") if value >= 0.005 else "" for value in share.ravel()])

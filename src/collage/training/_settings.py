@@ -52,6 +52,12 @@ class DataSettings(_Section):
     validation: int = Field(default=5000, ge=1, description="images taken from the training split")
     split_seed: int = Field(default=0, description="draws the validation images: the same for a single and its backups")
     limit: int | None = Field(default=None, ge=4, description="use only so many training images")
+    classes: list[str] | None = Field(default=None, description="the single's, for images without labels of their own")
+
+    @property
+    def name(self) -> str:
+        """The dataset's: of a folder, no more than its own name, as its path is nobody else's business."""
+        return Path(self.dataset).name
 
 
 class AugmentSettings(_Section):
@@ -88,6 +94,11 @@ class LoopSettings(_Section):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights that are kept")
     evaluate_every: int = Field(default=1, ge=1, description="epochs")
+    steps: int | None = Field(default=None, ge=1, description="of an epoch of collages; None: a tile for each image")
+    minutes: float | None = Field(default=None, gt=0, description="time limit, which the learning rate then follows")
+    give_up: int | None = Field(
+        default=None, ge=1, description="with minutes: evaluations without a gain, then the rate falls to its end"
+    )
     bfloat16: bool = True
     seed: int = 0
 

@@ -42,7 +42,7 @@ class SingleTask:
             views, soft = draw_views(size, settings.augment, generator), None
         else:
             views, soft = self._teacher.draw(index, generator)
-        images = apply_views(self._pixels[index], views, settings.augment, settings.preprocessing)
+        images = apply_views(self._pixels[index], views, settings.augment.shift, settings.preprocessing)
         erase_squares(images, settings.augment.erase, generator)
 
         def loss(outputs: Tensor) -> Tensor:

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from collage.training._ask import Pictures, ask
 from collage.training._settings import AugmentSettings, DistillSettings, TrainingSettings
-from collage.training._views import Views, apply_views, draw_views
-from collage.zoo import LoadedModel, open_session
+from collage.training._views import Views, draw_views
+from collage.zoo import LoadedModel
 
 
 class Teacher:
@@ -37,39 +37,24 @@ def answers_path(folder: Path, single: LoadedModel, seed: int) -> Path:
 
 def ask_single(
     single: LoadedModel,
-    pixels: Tensor,
+    pictures: Pictures | Tensor,
     augment: AugmentSettings,
     distill: DistillSettings,
     *,
     cache: Path,
     seed: int,
+    tile: int | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Teacher:
-    """The single's answers for views of training pixels (n, C, S, S); kept in `cache`, so that a resumed run asks none.
+    """The single's answers for views of training images, kept in `cache`: a resumed run asks only what is left.
 
-    The pixels must be those of the single's own preprocessing. `progress` is told the share done, 0..1.
+    `tile`: side of the tile that will show the views, which flip and shift it; None: the single's own size. The single
+    sees the same view at its own size. `progress` is told the share done, 0..1.
     """
-    count = distill.views
-    views = draw_views(len(pixels) * count, augment, torch.Generator().manual_seed(seed))
-    if cache.exists():
-        return Teacher(views, torch.load(cache, weights_only=True), count)
-    session = open_session(single.path, threads=torch.get_num_threads())
-    name, classes = session.get_inputs()[0].name, len(single.card.classes)
-    logits = torch.empty(len(pixels), count, classes, dtype=torch.float16)
-    step = 256
-    for start in range(0, len(pixels), step):
-        batch = pixels[start : start + step].repeat_interleave(count, dim=0)  # (B * V, C, S, S)
-        index = torch.arange(start * count, start * count + len(batch))
-        images = apply_views(batch, views.take(index), augment, single.card.preprocessing)
-        scores = np.asarray(session.run(None, {name: images.numpy()})[0])  # (B * V, classes)
-        if single.card.output == "probabilities":
-            scores = np.log(np.maximum(scores, 1e-8))
-        logits[start : start + step] = torch.from_numpy(scores).view(-1, count, classes)
-        progress(min(1.0, (start + step) / len(pixels)))
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    fresh = cache.with_suffix(".tmp")
-    torch.save(logits, fresh)
-    fresh.replace(cache)  # whoever shares it sees all of it
+    count, own = distill.views, single.card.preprocessing
+    views = draw_views(len(pictures) * count, augment, torch.Generator().manual_seed(seed))
+    theirs, shift = views.scaled(augment.shift, own.size / (tile or own.size))
+    logits = ask(single, pictures, theirs, shift, cache=cache, progress=progress)
     return Teacher(views, logits, count)
 
 
@@ -95,12 +80,18 @@ def _what_is_asked(settings: TrainingSettings) -> tuple[object, ...]:
     return settings.data, settings.preprocessing, settings.augment.flip, settings.augment.shift, views
 
 
-def plain_answers(single: LoadedModel, pixels: Tensor, folder: Path) -> Tensor:
-    """The single's answers for pixels (n, C, S, S) as they are, logits (n, classes); kept in `folder`."""
-    as_they_are = AugmentSettings(flip=False, shift=0, erase=0)
-    cache = folder / f"plain-{single.card.sha256[:12]}.pt"
-    teacher = ask_single(single, pixels, as_they_are, DistillSettings(views=1), cache=cache, seed=0)
-    return teacher.draw(torch.arange(len(pixels)), torch.Generator())[1]
+def plain_answers(
+    single: LoadedModel,
+    pictures: Pictures | Tensor,
+    folder: Path,
+    *,
+    name: str = "plain",
+    progress: Callable[[float], None] = lambda share: None,
+) -> Tensor:
+    """The single's answers for images as they are, logits (n, classes); kept in `folder` under `name`."""
+    none = torch.zeros(len(pictures), dtype=torch.int64)
+    cache = folder / f"{name}-{single.card.sha256[:12]}.pt"
+    return ask(single, pictures, Views(none.bool(), none, none), 0, cache=cache, progress=progress)[:, 0].float()
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

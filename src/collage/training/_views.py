@@ -22,6 +22,12 @@ class Views(NamedTuple):
         """The views at `index`."""
         return Views(self.flip[index], self.dy[index], self.dx[index])
 
+    def scaled(self, shift: int, factor: float) -> tuple[Views, int]:
+        """The same views of pictures `factor` times as large, to the nearest pixel, and the shift that is theirs."""
+        wide = round(shift * factor)
+        dy, dx = (((d - shift) * factor).round().long() + wide for d in (self.dy, self.dx))
+        return Views(self.flip, dy, dx), wide
+
 
 def draw_views(count: int, settings: AugmentSettings, generator: torch.Generator) -> Views:
     """Views of `count` images at random."""
@@ -34,14 +40,14 @@ def draw_views(count: int, settings: AugmentSettings, generator: torch.Generator
     )
 
 
-def apply_views(pixels: Tensor, views: Views, settings: AugmentSettings, preprocessing: Preprocessing) -> Tensor:
+def apply_views(pixels: Tensor, views: Views, shift: int, preprocessing: Preprocessing) -> Tensor:
     """uint8 pixels (B, C, S, S) -> normalised float32 (B, C, S, S), flipped and shifted; edges repeat."""
     count, channels, side, _ = pixels.shape
     x = normalise_batch(pixels, preprocessing)  # (B, C, S, S)
     x = torch.where(views.flip.view(-1, 1, 1, 1), x.flip(-1), x)
-    if settings.shift == 0:
+    if shift == 0:
         return x
-    x = nn.functional.pad(x, [settings.shift] * 4, mode="replicate")  # (B, C, S + 2 shift, S + 2 shift)
+    x = nn.functional.pad(x, [shift] * 4, mode="replicate")  # (B, C, S + 2 shift, S + 2 shift)
     rows = (torch.arange(side) + views.dy.view(-1, 1)).view(count, 1, side, 1)
     columns = (torch.arange(side) + views.dx.view(-1, 1)).view(count, 1, 1, side)
     images = torch.arange(count).view(-1, 1, 1, 1)

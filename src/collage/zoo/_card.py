@@ -16,6 +16,9 @@ class Accuracy(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     test_images: int
+    against: Literal["labels", "single"] = Field(
+        default="labels", description="what a right answer is; single: the images have no labels"
+    )
     accuracy: float = Field(ge=0, le=1, description="A_a of a single or cheap, A_d of a collage with all tiles filled")
     per_position: list[float] | None = Field(
         default=None,

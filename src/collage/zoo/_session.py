@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from collage.exceptions import ModelError
 
 if TYPE_CHECKING:
@@ -30,3 +33,12 @@ def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exception classes share no public base
         raise ModelError(f"{path}: ONNX Runtime cannot load it ({' '.join(str(error).split())[:200]})") from error
+
+
+def run_batch(session: onnxruntime.InferenceSession, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first output for `inputs` (B, ...), as one array; call by call where the model takes one image at a time."""
+    name, output = session.get_inputs()[0], session.get_outputs()[0].name
+    if name.shape[0] == 1:
+        parts = [session.run([output], {name.name: inputs[i : i + 1]})[0] for i in range(len(inputs))]
+        return np.concatenate(parts)
+    return np.asarray(session.run([output], {name.name: inputs})[0])
