@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -102,3 +103,25 @@ def test_a_fault_of_whoever_watches_ends_the_load_and_is_told() -> None:
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(scenario())
+
+
+def test_an_interrupt_ends_the_load_though_more_requests_are_due() -> None:
+    """The interrupt leaves the loop at once; requests that are queued behind it must not be begun while it closes."""
+    begun: list[int] = []
+
+    def interrupt(index: int) -> None:
+        begun.append(index)
+        for thread in threading.enumerate():
+            if thread.name == "collage load":
+                thread.join()  # now all are queued
+        raise KeyboardInterrupt
+
+    async def send(index: int) -> bool:
+        return True
+
+    async def scenario() -> None:
+        await OpenLoop(np.zeros(20), send).run(interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(scenario())
+    assert begun == [0]

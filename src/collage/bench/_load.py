@@ -35,12 +35,17 @@ class OpenLoop:
         loop = asyncio.get_running_loop()
 
         def begin(index: int) -> None:
+            if self._stopped.is_set():  # it was queued behind what ended the load
+                return
             self.lateness[index] = time.monotonic() - self._began - self._arrivals[index]
             try:
                 on_sent(index)
             except Exception as error:
                 self._fault(error)
                 return
+            except BaseException:  # Ctrl-C leaves the loop from here, and the loop runs once more to close
+                self._stopped.set()
+                raise
             task = loop.create_task(self._one(index))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
