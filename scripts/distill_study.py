@@ -93,7 +93,7 @@ def train_teacher(folder: Path, classes: list[str], path: Path) -> None:
     """k-means and a dense net, by scikit-learn; the ONNX file is made of convolution, mean and matrices."""
     found = find_images(folder, "train", classes=classes)
     rng = np.random.default_rng(0)
-    sample = found.take(np.sort(rng.choice(len(found), 8000, replace=False)))
+    sample = found.take(np.sort(rng.choice(len(found), min(len(found), 8000), replace=False)))
     patches = _patches(sample, rng)  # (n, 3 * PATCH * PATCH)
     mean = patches.mean(0)
     values, vectors = np.linalg.eigh(np.cov((patches - mean).T))
