@@ -41,7 +41,7 @@ def load_model(name_or_path: str | Path) -> LoadedModel:
 
 def list_models(folder: Path = _SHIPPED) -> list[LoadedModel]:
     """The shipped models, or those of another folder, by name. Raises ModelError as `load_model` does."""
-    return [load_model(path) for path in sorted(folder.glob("*.json"))]
+    return [load_model(path) for path in sorted(folder.glob("*.json"), key=lambda path: path.stem)]
 
 
 def check_bound(single: LoadedModel, backup: LoadedModel) -> None:
