@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from collage.bench._toml import load_toml
 from collage.codes import make_code
 from collage.dispatch import JobId, Role, WorkerId
 from collage.engines import LocalEngine
-from collage.exceptions import ModelError, SettingsError
+from collage.exceptions import ModelError
 from collage.zoo import LoadedModel, check_bound, load_model, open_session
 
 FloatArray = NDArray[np.float32]
@@ -76,15 +76,7 @@ class OverheadResult:
 
 def load_overhead(path: Path) -> OverheadSettings:
     """An experiment's file. Raises SettingsError, one line that names the key."""
-    try:
-        return OverheadSettings.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: no TOML ({error})") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise SettingsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return load_toml(path, OverheadSettings)
 
 
 def measure_overhead(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from collage.bench._toml import load_toml
 from collage.dispatch import PRESETS, Policy, get_policy, worker_roles
 from collage.exceptions import SettingsError
 from collage.simulation import EpisodeTimes, ProfileTimes, ServiceTimes, TraceTimes, load_profile, load_times
@@ -144,14 +144,4 @@ class BenchSettings(_Part):
 
 def load_bench(path: Path) -> BenchSettings:
     """An experiment's file. Raises SettingsError, one line that names the key."""
-    try:
-        return BenchSettings.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: no TOML ({error})") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{path}: {key}: {message}" if key else f"{path}: {message}") from None
+    return load_toml(path, BenchSettings)

@@ -148,14 +148,7 @@ class Dispatcher:
             for position, (query, outcome) in enumerate(zip(ended.queries, outcomes, strict=True)):
                 query.answered |= outcome.known and not ended.source.degraded
                 self._ledger.detach(query, ended)
-                if query.done:
-                    self._ledger.stats.late_answers += 1
-                    self._ledger.settle(query)
-                elif outcome.known:
-                    self._offer(query, Answer(query.id, ended.source, outcome.confidence, job, position), now)
-                else:
-                    self._ledger.stats.unknown += 1
-                    self._without(query, ended, now)
+                self._receive(query, ended, position, outcome, now)
         return self._go_on(now)
 
     def decoded(self, job: JobId, position: int, outcome: Outcome, now: float) -> list[Action]:
@@ -163,14 +156,7 @@ class Dispatcher:
         found = self._joints.decoded(job, position)
         if found is not None:
             query, read = found
-            if query.done:
-                self._ledger.stats.late_answers += 1
-                self._ledger.settle(query)
-            elif outcome.known:
-                self._offer(query, Answer(query.id, read.source, outcome.confidence, job, position), now)
-            else:
-                self._ledger.stats.unknown += 1
-                self._without(query, read, now)
+            self._receive(query, read, position, outcome, now)
         return self._go_on(now)
 
     def failed(self, job: JobId, why: str, now: float) -> list[Action]:
@@ -434,6 +420,17 @@ class Dispatcher:
         return min(self.policy.backoff_most, self.policy.backoff * 2.0 ** min(failures - 1, 60))
 
     # Answering.
+
+    def _receive(self, query: Query, job: Job, position: int, outcome: Outcome, now: float) -> None:
+        """What this job gave this query: too late, an answer to accept or hold, or nothing known."""
+        if query.done:
+            self._ledger.stats.late_answers += 1
+            self._ledger.settle(query)
+        elif outcome.known:
+            self._offer(query, Answer(query.id, job.source, outcome.confidence, job.id, position), now)
+        else:
+            self._ledger.stats.unknown += 1
+            self._without(query, job, now)
 
     def _offer(self, query: Query, answer: Answer, now: float) -> None:
         if self._accepts(query, answer, now):
