@@ -102,6 +102,19 @@ def train(net: nn.Module, task: Task, settings: TrainingSettings, folder: Path) 
         yield progress
 
 
+def averaged_weights(folder: Path, settings: TrainingSettings) -> dict[str, Tensor]:
+    """What the training in `folder` has learnt so far, for another one to begin with.
+
+    Raises SettingsError where there is none, or where its net is not that of `settings`.
+    """
+    if not (folder / "checkpoint.pt").exists():
+        raise SettingsError(f"train.start: {folder} holds no training: run that one first")
+    other = TrainingSettings.model_validate_json((folder / "settings.json").read_text())
+    if other.model.net != settings.model.net:
+        raise SettingsError(f"train.start: the net of {folder} is not this training's")
+    return dict(torch.load(folder / "checkpoint.pt", weights_only=True)["average"])
+
+
 def _claim(folder: Path, settings: TrainingSettings) -> None:
     path = folder / "settings.json"
     # Read as settings, so that one which is new since then, and at its default, is no difference.

@@ -15,7 +15,7 @@ from collage.nets import LearnedNet, LearnedNetSettings, TileNet, WhitenedNet, Y
 from collage.training._boxes import BoxTask
 from collage.training._collages import CollageTask
 from collage.training._learned import LearnedTask
-from collage.training._loop import Progress, Task, train
+from collage.training._loop import Progress, Task, averaged_weights, train
 from collage.training._parity import ParityTask, encode_groups
 from collage.training._rebuild import net_from_model
 from collage.training._settings import TrainingSettings
@@ -44,7 +44,9 @@ def run_training(
     images = load_pixels(dataset, "train", settings.preprocessing, limit=settings.data.limit)
     training, validation = split_validation(images, settings.data.validation, settings.data.split_seed)
     net = make_net(settings, len(images.classes))
-    if isinstance(net, WhitenedNet | TileNet):
+    if settings.train.start is not None and not (folder / "checkpoint.pt").exists():
+        net.load_state_dict(averaged_weights(settings.train.start, settings))
+    elif isinstance(net, WhitenedNet | TileNet):
         net.prepare(_first_inputs(training, settings))
     task: Task
     if settings.model.role is Role.SINGLE:

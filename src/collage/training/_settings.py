@@ -101,6 +101,9 @@ class LoopSettings(_Section):
     )
     bfloat16: bool = True
     seed: int = 0
+    start: Path | None = Field(
+        default=None, description="folder of a training whose averaged weights this one begins with; None: fresh ones"
+    )
 
 
 class TrainingSettings(_Section):
