@@ -12,7 +12,8 @@ import typer
 
 if TYPE_CHECKING:
     from collage.dispatch import Policy
-    from collage.simulation import SimulatedRow
+
+_MEASURES = ("mean", "std", "p50", "p99", "p999", "degraded_share", "extra_work", "tiles_per_backup")
 
 
 class Stragglers(StrEnum):
@@ -51,47 +52,54 @@ def simulate(
     from rich.progress import Progress
     from rich.table import Table
 
-    from collage.dispatch import Role
-    from collage.simulation import CallCost, EpisodeTimes, ProfileTimes, compare, load_profile
+    from collage.simulation import PointResult, make_scenario, run_point
 
     chosen = _policies(policies.split(","), changes)
     asked = _numbers("loads", loads)
-    times = (
-        ProfileTimes(load_profile(profile))
-        if stragglers is Stragglers.IID
-        else EpisodeTimes(load_profile(profile), *_numbers("slow", slow, count=2))
-    )
-    whole, cheap = CallCost(collage_cost), CallCost(*_numbers("cheap-cost", cheap_cost, count=2))
-    joint = CallCost(parity_cost)
-    costs = {Role.COLLAGE: whole, Role.BATCH: whole, Role.CHEAP: cheap, Role.PARITY: joint, Role.LEARNED: joint}
-    rows: list[SimulatedRow] = []
+    ratio, overhead = _numbers("cheap-cost", cheap_cost, count=2)
+    normal, slowly = _numbers("slow", slow, count=2)
+    whole, joint = {"ratio": collage_cost}, {"ratio": parity_cost}
+    kind: dict[str, object] = {"kind": "profile", "profile": profile}
+    if stragglers is Stragglers.EPISODES:
+        kind = {"kind": "episodes", "profile": profile, "normal_seconds": normal, "slow_seconds": slowly}
+    scenario = make_scenario({
+        "workers": workers,
+        "load": asked[0],
+        "times": kind,
+        "costs": {"collage": whole, "batch": whole, "cheap": {"ratio": ratio, "overhead": overhead}, "parity": joint,
+                  "learned": joint},
+    })  # fmt: skip
+    rows: list[tuple[str, float, PointResult]] = []
     with Progress(disable=not sys.stdout.isatty(), transient=True) as bar:
         task = bar.add_task("", total=len(chosen) * len(asked) * requests)
+        for load in asked:
+            for name, policy in chosen.items():
 
-        def progress(policy: str, load: float, arrived: int) -> None:
-            bar.update(task, description=f"{policy} at load {load:g}", completed=len(rows) * requests + arrived)
+                def progress(arrived: int) -> None:
+                    done = len(rows) * requests + min(arrived, requests)
+                    bar.update(task, description=f"{name} at load {load:g}", completed=done)  # noqa: B023
 
-        found = compare(
-            chosen, times, loads=asked, workers=workers, requests=requests, grid=grid, k=k, costs=costs, seed=seed,
-            progress=progress,
-        )  # fmt: skip
-        for row in found:
-            rows.append(row)  # noqa: PERF402 (progress counts them)
+                point = run_point(
+                    policy, scenario.changed(load=load), queries=requests, seed=seed, grid=grid, k=k, progress=progress
+                )
+                rows.append((name, load, point))
     table = Table(title=f"{workers} workers, {stragglers.value}, {requests:,} simulated requests a row; milliseconds")
     for column in ("load", "policy", "mean", "std", "p50", "p99", "p99.9", "degraded", "extra", "tiles"):
         table.add_column(column, justify="left" if column == "policy" else "right", no_wrap=column == "policy")
-    for row in rows:
+    for name, load, row in rows:
         milliseconds = (f"{1000 * value:.0f}" for value in (row.mean, row.std, row.p50, row.p99, row.p999))
         table.add_row(
-            f"{row.load:g}", row.policy, *milliseconds, f"{row.degraded_share:.1%}", f"{row.extra_work:.1%}",
+            f"{load:g}", name, *milliseconds, f"{row.degraded_share:.1%}", f"{row.extra_work:.1%}",
             f"{row.tiles_per_backup:.1f}" if row.tiles_per_backup else "",
         )  # fmt: skip
     Console().print(table)
     if out is not None:
         with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(rows[0]._fields)
-            writer.writerows(rows)
+            writer.writerow(("policy", "load", "requests", *_MEASURES))
+            writer.writerows(
+                (name, load, row.queries, *(getattr(row, key) for key in _MEASURES)) for name, load, row in rows
+            )
 
 
 def _policies(names: list[str], changes: list[str]) -> dict[str, Policy]:
