@@ -38,8 +38,8 @@ def test_the_averaged_weights_are_taken_over(tiny: Any, make_settings: Callable[
 
 
 def test_what_it_cannot_begin_with_is_named(tiny: Any, make_settings: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="train.start: .*none holds no training"):
+    with pytest.raises(SettingsError, match=r"train.start: .*none holds no training"):
         next(run_training(make_settings("single", train={"start": str(tmp_path / "none")}), tmp_path / "run"))
-    with pytest.raises(SettingsError, match="train.start: the net of .* is not this training's"):
-        other = make_settings("cheap", train={"start": str(tiny.collage_run)})
+    other = make_settings("cheap", train={"start": str(tiny.collage_run)})
+    with pytest.raises(SettingsError, match=r"train.start: the net of .* is not this training's"):
         next(run_training(other, tmp_path / "run", single=tiny.single))
