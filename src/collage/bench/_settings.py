@@ -15,6 +15,9 @@ from collage.simulation import EpisodeTimes, ProfileTimes, ServiceTimes, TraceTi
 
 Straggler = Literal["iid", "episodes"]
 
+# Rivals that are not presets: each is before a gateway with the preset `none`, and takes numbers of the second one.
+RIVALS = {"hedge-python": "hedge"}
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,9 +100,10 @@ class BenchSettings(_Part):
         for field, values in (("policies", self.policies), ("loads", self.loads), ("stragglers", self.stragglers)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{field}: each value once (got {values})")
-        unknown = sorted({*self.policies, *self.overrides} - set(PRESETS))
+        known = [*PRESETS, *RIVALS]
+        unknown = sorted({*self.policies, *self.overrides} - set(known))
         if unknown:
-            raise ValueError(f"policies: {', '.join(unknown)}: no such preset; there are {', '.join(PRESETS)}")
+            raise ValueError(f"policies: {', '.join(unknown)}: no such preset; there are {', '.join(known)}")
         if not all(0 < load <= 2 for load in self.loads):
             raise ValueError(f"loads: each above 0 and at most 2 (got {self.loads})")
         for name in {*self.policies, *self.overrides}:
@@ -111,7 +115,7 @@ class BenchSettings(_Part):
 
     def policy(self, name: str) -> Policy:
         """A preset as this experiment has it. Raises SettingsError for a change that it does not take."""
-        return get_policy(name, **self.overrides.get(name, {}))
+        return get_policy(RIVALS.get(name, name), **self.overrides.get(name, {}))
 
     @property
     def fingerprint(self) -> str:

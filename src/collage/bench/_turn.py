@@ -14,7 +14,8 @@ from collage.bench._machine import cores, cpu_seconds
 from collage.bench._padding import Padding
 from collage.bench._plan import Turn, generator, traffic
 from collage.bench._plane import Work, open_plane, work
-from collage.bench._settings import BenchSettings, Limits
+from collage.bench._rival import HedgingClient
+from collage.bench._settings import RIVALS, BenchSettings, Limits
 from collage.bench._stage import Stage
 from collage.bench._turn_engine import TurnEngine
 from collage.dispatch import worker_roles
@@ -29,23 +30,32 @@ async def take_turn(
     sent = traffic(settings, turn, len(stage.images))
     times = settings.service_times(turn.straggler)
     padding = Padding(times, stage.costs, stage.local.workers, generator(settings, turn, "times"))
-    roles = worker_roles(settings.policy(turn.policy), list(stage.local.workers))
+    policy, rate = settings.policy(turn.policy), settings.rate(*turn.cell)
+    roles = worker_roles(policy, list(stage.local.workers))
     engine = TurnEngine(stage.local, roles, padding, settings.limits.tolerance * times.mean)
     plane = open_plane(turn.policy, settings, stage, engine)
+    rival = HedgingClient(plane, stage.images.files, policy, rate) if turn.policy in RIVALS else None
     answers: list[Classified | None] = [None] * len(sent.arrivals)
     before = Work(0.0, 0.0, 0)
 
     async def send(index: int) -> bool:
         try:
-            (answers[index],) = await plane.classify([Encoded(stage.images.files[sent.images[index]])])
+            image = sent.images[index]
+            if rival is not None:
+                answers[index] = await rival.classify(image)
+            else:
+                (answers[index],) = await plane.classify([Encoded(stage.images.files[image])])
         except Unavailable:
             return False
         return True
 
+    def spent_so_far() -> Work:
+        return work(plane) if rival is None else rival.work()
+
     def begin(index: int) -> None:
         nonlocal before
         if index == settings.warmup:
-            before = work(plane)
+            before = spent_so_far()
         on_sent(float(sent.arrivals[index]))
 
     load = OpenLoop(sent.arrivals, send)
@@ -58,8 +68,10 @@ async def take_turn(
         same = workers == stage.local.workers
         await engine.idle()  # the last losers are work, too
     finally:
+        if rival is not None:
+            await rival.close()
         await plane.stop()
-    spent = work(plane).since(before)
+    spent = spent_so_far().since(before)
     # A worker that was started again has begun to count again.
     share = None if cpu is None or cpu_after is None or not same else (cpu_after - cpu) / seconds / cores()
     counted = slice(settings.warmup, None)
