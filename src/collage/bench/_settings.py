@@ -13,7 +13,8 @@ from collage.dispatch import PRESETS, Policy, get_policy, worker_roles
 from collage.exceptions import SettingsError
 from collage.simulation import EpisodeTimes, ProfileTimes, ServiceTimes, TraceTimes, load_profile, load_times
 
-Straggler = Literal["iid", "episodes"]
+# Independently slow jobs; workers whose drawn times are slow for a while; worker processes that are really stopped.
+Straggler = Literal["iid", "episodes", "stopped"]
 
 # Rivals that are not presets: each is before a gateway with the preset `none`, and takes numbers of the second one.
 RIVALS = {"hedge-python": "hedge"}
@@ -40,8 +41,11 @@ class Times(_Part):
     profile: str = Field(default="resnet34-cpu", description="a shipped profile, or a profile's file")
     trace: Path | None = Field(default=None, description="draw from this trace itself instead (not for episodes)")
     scale: float = Field(default=1.0, gt=0, le=10, description="every drawn time is multiplied by this")
-    normal_seconds: float = Field(default=60.0, gt=0, description="episodes: mean length of a worker's normal time")
+    normal_seconds: float = Field(
+        default=60.0, gt=0, description="episodes, stopped: mean length of a worker's normal time"
+    )
     slow_seconds: float = Field(default=3.0, gt=0, description="episodes: mean length of a slow one")
+    stopped_seconds: float = Field(default=1.0, gt=0, description="stopped: mean length of a stop")
 
 
 class CallCost(_Part):
@@ -130,13 +134,17 @@ class BenchSettings(_Part):
         if straggler == "episodes":
             profile = load_profile(times.profile)
             return EpisodeTimes(profile, times.normal_seconds, times.slow_seconds, times.scale)
+        if straggler == "stopped":
+            return ProfileTimes(load_profile(times.profile).without_slow(), times.scale)
         if times.trace is not None:
             return TraceTimes(load_times(times.trace), scale=times.scale)
         return ProfileTimes(load_profile(times.profile), times.scale)
 
     def rate(self, straggler: Straggler, load: float) -> float:
         """Requests a second at this load."""
-        return load * self.workers / self.service_times(straggler).mean
+        times = self.times
+        up = times.normal_seconds / (times.normal_seconds + times.stopped_seconds) if straggler == "stopped" else 1.0
+        return load * self.workers * up / self.service_times(straggler).mean
 
     @property
     def seconds(self) -> float:

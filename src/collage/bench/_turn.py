@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from collage.bench._plane import Work, open_plane, work
 from collage.bench._rival import HedgingClient
 from collage.bench._settings import RIVALS, BenchSettings, Limits
 from collage.bench._stage import Stage
+from collage.bench._stopper import stopping_workers
 from collage.bench._turn_engine import TurnEngine
 from collage.dispatch import worker_roles
 from collage.exceptions import Unavailable
@@ -32,7 +35,9 @@ async def take_turn(
     padding = Padding(times, stage.costs, stage.local.workers, generator(settings, turn, "times"))
     policy, rate = settings.policy(turn.policy), settings.rate(*turn.cell)
     roles = worker_roles(policy, list(stage.local.workers))
-    engine = TurnEngine(stage.local, roles, padding, settings.limits.tolerance * times.mean)
+    # A process that is stopped overruns its draw because it is to.
+    slack = math.inf if turn.straggler == "stopped" else settings.limits.tolerance * times.mean
+    engine = TurnEngine(stage.local, roles, padding, slack)
     plane = open_plane(turn.policy, settings, stage, engine)
     rival = HedgingClient(plane, stage.images.files, policy, rate) if turn.policy in RIVALS else None
     answers: list[Classified | None] = [None] * len(sent.arrivals)
@@ -63,7 +68,8 @@ async def take_turn(
     try:
         workers = stage.local.workers
         began, cpu = time.monotonic(), cpu_seconds(workers.values())
-        await load.run(begin)
+        async with _really_slow(turn, settings, stage):
+            await load.run(begin)
         seconds, cpu_after = time.monotonic() - began, cpu_seconds(stage.local.workers.values())
         same = workers == stage.local.workers
         await engine.idle()  # the last losers are work, too
@@ -98,6 +104,15 @@ async def take_turn(
         cpu_share=share,
         seconds=seconds,
     )
+
+
+def _really_slow(turn: Turn, settings: BenchSettings, stage: Stage) -> AbstractAsyncContextManager[None]:
+    """What makes workers slow beside the draws."""
+    times = settings.times
+    if turn.straggler != "stopped":
+        return nullcontext()
+    means = times.normal_seconds * times.scale, times.stopped_seconds * times.scale
+    return stopping_workers(lambda: stage.local.workers, generator(settings, turn, "stops"), *means)
 
 
 def beyond_limits(result: TurnResult, limits: Limits) -> str:

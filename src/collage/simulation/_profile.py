@@ -116,6 +116,10 @@ class Profile(BaseModel):
         slow = self.slow_share * self.slow.mean if self.slow else 0.0
         return (1 - self.slow_share) * self.normal.mean + slow
 
+    def without_slow(self) -> Self:
+        """The same without its slow mode: what workers take that never straggle."""
+        return self.model_copy(update={"slow_share": 0.0, "slow_run": 0.0, "longest_slow_run": 0, "slow": None})
+
     def draw(self, rng: np.random.Generator, count: int) -> Times:
         """Independent service times (count,), seconds: each slow with `slow_share`."""
         position = rng.random(count)
