@@ -27,7 +27,10 @@ class Budget:
 
     def earn(self, seconds: float) -> None:
         """A single has ended after so many seconds."""
-        self._spare = min(self.balance + self._share * seconds, self._burst * self._singles.mean)
+        most = self._burst * self._singles.mean
+        spare = self._spare
+        spare = (most if spare is None or spare > most else spare) + self._share * seconds
+        self._spare = spare if spare < most else most
 
     def allows(self, seconds: float) -> bool:
         """Whether a backup of so many expected seconds may start. A share of 0 allows none, ever."""

@@ -17,6 +17,8 @@ WorkerId = str
 class Role(StrEnum):
     """A model that a worker may run."""
 
+    __hash__ = str.__hash__  # an enumeration's own is a Python call, and roles and sources are keys everywhere
+
     SINGLE = "single"
     COLLAGE = "collage"
     CHEAP = "cheap"
@@ -26,7 +28,12 @@ class Role(StrEnum):
 
 
 class Source(StrEnum):
-    """Which job answered. All but the first two are degraded."""
+    """Which job answered. All but the first two are degraded.
+
+    degraded: the answer does not come from the single's own model. joint: an answer can be read only once the singles
+    of all others in the group are there. role: the model that a job of this kind runs: a replica is a second run of the
+    single.
+    """
 
     SINGLE = "single"
     REPLICA = "replica"
@@ -36,20 +43,16 @@ class Source(StrEnum):
     PARITY = "parity"
     LEARNED = "learned"
 
-    @property
-    def joint(self) -> bool:
-        """True where an answer can be read only once the singles of all others in the group are there."""
-        return self in (Source.PARITY, Source.LEARNED)
+    __hash__ = str.__hash__
 
-    @property
-    def degraded(self) -> bool:
-        """True where the answer does not come from the single's own model."""
-        return self not in (Source.SINGLE, Source.REPLICA)
+    degraded: bool
+    joint: bool
+    role: Role
 
-    @property
-    def role(self) -> Role:
-        """The model that a job of this kind runs: a replica is a second run of the single."""
-        return Role.SINGLE if self is Source.REPLICA else Role(self.value)
+    def __init__(self, value: str) -> None:
+        self.degraded = value not in ("single", "replica")
+        self.joint = value in ("parity", "learned")
+        self.role = Role.SINGLE if value == "replica" else Role(value)
 
 
 class WorkerState(StrEnum):

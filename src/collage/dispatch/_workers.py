@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -55,7 +55,7 @@ class Worker:
 
 
 class WorkerPool:
-    """All workers; `take` finds a free one in constant time, the one that has been free for longest first."""
+    """All workers; `find` gives a free one in constant time, the one that has been free for longest first."""
 
     def __init__(self) -> None:
         self._workers: dict[WorkerId, Worker] = {}
@@ -99,23 +99,27 @@ class WorkerPool:
 
     def update(self, worker: Worker, now: float) -> None:
         """To be called after every change of a worker: keeps the list of the free."""
-        free = self._free.setdefault(worker.roles, {})
-        free.pop(worker.id, None)
-        if worker.id in self._workers and worker.free(now):
-            free[worker.id] = worker  # at the end: one that has just got a job is the last to get another
+        name = worker.id
+        free = self._free.get(worker.roles)
+        if free is None:
+            free = self._free[worker.roles] = {}
+        else:
+            free.pop(name, None)
+        if name in self._workers and worker.free(now):
+            free[name] = worker  # at the end: one that has just got a job is the last to get another
 
-    def find(self, role: Role, avoid: Callable[[Worker], bool] | None = None) -> Worker | None:
+    def find(self, role: Role, avoid: Collection[JobId] = ()) -> Worker | None:
         """A free worker that may run `role`: of those that may run least else, the longest free.
 
-        `avoid`: workers to take only if there is no other.
+        `avoid`: jobs whose workers are taken only if there is no other.
         """
         spare: Worker | None = None
         best: Worker | None = None
         for roles, free in self._free.items():
-            if role not in roles or not free or (best is not None and len(roles) >= len(best.roles)):
+            if not free or role not in roles or (best is not None and len(roles) >= len(best.roles)):
                 continue
             for worker in free.values():
-                if avoid is None or not avoid(worker):
+                if not avoid or not worker.jobs or worker.jobs.keys().isdisjoint(avoid):
                     best = worker
                     break
                 spare = spare or worker

@@ -128,8 +128,13 @@ class Profile(BaseModel):
         slow = Mode(quantiles=tuple(quantile * factor for quantile in self.slow.quantiles))
         if slow.quantiles[0] <= self.slow_above:
             raise SettingsError(f"slow_factor: at {factor:g} some slow jobs would take no longer than normal ones")
-        share = self.slow_share if share is None else share
-        return self.model_copy(update={"slow_share": share, "slow": slow if share else None})
+        if share == 0:
+            return self.without_slow()
+        return self.model_copy(update={"slow_share": self.slow_share if share is None else share, "slow": slow})
+
+    def without_slow(self) -> Self:
+        """The same without its slow mode: what workers take that never straggle."""
+        return self.model_copy(update={"slow_share": 0.0, "slow_run": 0.0, "longest_slow_run": 0, "slow": None})
 
     def draw(self, rng: np.random.Generator, count: int) -> Times:
         """Independent service times (count,), seconds: each slow with `slow_share`."""
