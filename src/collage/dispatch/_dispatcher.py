@@ -118,6 +118,7 @@ class Dispatcher:
         elif state is WorkerState.DRAINING:
             pool.drain(worker, now)
         elif (gone := pool.leave(worker)) is not None:
+            self.stats.workers_lost += not gone.draining
             for number in list(gone.jobs):
                 job = self._ledger.jobs.pop(number)
                 self._pause_backups(job, now)
@@ -229,6 +230,7 @@ class Dispatcher:
             patience=learnt.patience if known and policy.accept != "first" else None,
             trigger=learnt.trigger if known else None,
             balance=self._ledger.budget.balance,
+            paused=self._backups_paused_until > now,
             workers=tuple(worker.view(usual, now) for worker in self._ledger.pool),
         )
 
