@@ -20,7 +20,8 @@ from collage.dispatch import Dispatcher, DispatchView, Policy, Source, Why, Work
 from collage.engines import Engine, Hold
 from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable
 from collage.imaging import ImageLimits
-from collage.serving._driver import Agreement, Answered, BackupJob, Driver
+from collage.serving._agreement import Agreement
+from collage.serving._driver import Answered, BackupJob, Driver
 from collage.serving._inputs import Classified, ImageInput
 from collage.serving._parts import Parts
 from collage.serving._prepare import Prepared, Preparer
@@ -65,6 +66,7 @@ class DataPlane:
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         tile = self.backup.card.preprocessing if self.backup else None
         self._preparer = Preparer(self.single.card.preprocessing, tile, limits)
+        self._agreement = Agreement(self._parts.least_agreement())
         self._driver: Driver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._queries = 0  # taken in and without an outcome
@@ -94,8 +96,8 @@ class DataPlane:
 
     @property
     def agreement(self) -> Agreement:
-        """How often single and backup agreed, over the controls."""
-        return self._driver.agreement if self._driver else Agreement()
+        """How often single and backup agreed, over the controls, and whether the backup is off."""
+        return self._agreement
 
     def view(self) -> DispatchView:
         """The dispatcher at this moment. On the event loop only."""
@@ -108,7 +110,9 @@ class DataPlane:
     async def start(self) -> None:
         """Start the workers. Raises ModelError where none could load its models."""
         code = self._parts.backup_code()
-        self._driver = Driver(self.dispatcher, self._parts.single_code(), code, on_collage=self._saw)
+        self._driver = Driver(
+            self.dispatcher, self._parts.single_code(), code, on_collage=self._saw, agreement=self._agreement
+        )
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="collage-decode")
         await self._driver.start(self.engine)
 
@@ -152,6 +156,7 @@ class DataPlane:
             if self._stopping:
                 raise Unavailable("the service is stopping")
             until = None if deadline is None else began + deadline
+            accept_degraded = accept_degraded and not self._agreement.backup_off
             results = [
                 driver.submit(single, tile, key=key, deadline=until, accept_degraded=accept_degraded)
                 for single, tile in prepared
