@@ -108,6 +108,13 @@ class Dispatcher:
             self._ledger.reject(known, Why.CANCELLED)
         return self._go_on(now)
 
+    def hurry(self, query: QueryId, now: float) -> list[Action]:
+        """Its single is known to straggle: its backup is wanted now. For drivers that can foresee it (a simulation)."""
+        known = self._ledger.queries.get(query)
+        if known is not None and not known.done:
+            self._hurry(known, now)
+        return self._go_on(now)
+
     def worker(
         self, worker: WorkerId, state: WorkerState, roles: frozenset[Role], slots: int, now: float
     ) -> list[Action]:

@@ -116,6 +116,21 @@ class Profile(BaseModel):
         slow = self.slow_share * self.slow.mean if self.slow else 0.0
         return (1 - self.slow_share) * self.normal.mean + slow
 
+    def straggling(self, share: float | None = None, factor: float = 1.0) -> Self:
+        """The same with another share of slow jobs (0..1), whose times are `factor` times as long.
+
+        Raises SettingsError where there is no slow mode, or where a slow job would not be slow any more.
+        """
+        if share is None and factor == 1.0:
+            return self
+        if self.slow is None:
+            raise SettingsError(f"profile {self.name}: has no slow mode whose share or times could be changed")
+        slow = Mode(quantiles=tuple(quantile * factor for quantile in self.slow.quantiles))
+        if slow.quantiles[0] <= self.slow_above:
+            raise SettingsError(f"slow_factor: at {factor:g} some slow jobs would take no longer than normal ones")
+        share = self.slow_share if share is None else share
+        return self.model_copy(update={"slow_share": share, "slow": slow if share else None})
+
     def draw(self, rng: np.random.Generator, count: int) -> Times:
         """Independent service times (count,), seconds: each slow with `slow_share`."""
         position = rng.random(count)

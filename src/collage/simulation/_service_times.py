@@ -6,13 +6,14 @@ began, because a worker that straggles does so for a while, whatever it is given
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from collage.exceptions import SettingsError
-from collage.simulation._profile import Profile, Times
+from collage.simulation._profile import SLOW_FACTOR, Profile, Times
 
 _BUFFER = 512  # times drawn at once: a numpy call for every single time would be most of the cost
 
@@ -31,8 +32,15 @@ class ServiceTimes(Protocol):
     def mean(self) -> float:
         """Mean service time of a worker that is never idle, seconds: what load is measured by."""
 
+    @property
+    def slow_above(self) -> float:
+        """A job that takes longer straggles, seconds."""
+
     def worker(self, rng: np.random.Generator) -> WorkerTimes:
         """One worker's stream. The same generator state gives the same stream."""
+
+    def steady(self, rng: np.random.Generator) -> WorkerTimes:
+        """The same without stragglers: the normal mode alone, or the draws that are at most `slow_above`."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,15 @@ class ProfileTimes:
     def mean(self) -> float:
         return self.profile.mean * self.scale
 
+    @property
+    def slow_above(self) -> float:
+        return self.profile.slow_above * self.scale
+
     def worker(self, rng: np.random.Generator) -> WorkerTimes:
-        return _Independent(rng, self.profile, self.scale)
+        return Independent(lambda count: self.profile.draw(rng, count) * self.scale)
+
+    def steady(self, rng: np.random.Generator) -> WorkerTimes:
+        return Independent(lambda count: self.profile.normal.at(rng.random(count)) * self.scale)
 
 
 @dataclass(frozen=True)
@@ -63,20 +78,35 @@ class TraceTimes:
     times: Times
     in_order: bool = False
     scale: float = 1.0
+    slow_from: float | None = None  # a longer time in the trace is slow, seconds; absent: `SLOW_FACTOR` medians
 
     def __post_init__(self) -> None:
         _check_scale(self.scale)
         if self.times.ndim != 1 or not len(self.times) or not (self.times > 0).all():
             raise SettingsError("times: a trace needs one column of times above 0 seconds")
+        if not (self.times * self.scale <= self.slow_above).any():
+            raise SettingsError(f"slow_from: every time is above {self.slow_from} s, so none would be normal")
 
     @property
     def mean(self) -> float:
         return float(self.times.mean()) * self.scale
 
+    @property
+    def slow_above(self) -> float:
+        limit = SLOW_FACTOR * float(np.median(self.times)) if self.slow_from is None else self.slow_from
+        return limit * self.scale
+
     def worker(self, rng: np.random.Generator) -> WorkerTimes:
+        return self._stream(rng, self.times * self.scale)
+
+    def steady(self, rng: np.random.Generator) -> WorkerTimes:
+        times = self.times * self.scale
+        return self._stream(rng, times[times <= self.slow_above])
+
+    def _stream(self, rng: np.random.Generator, times: Times) -> WorkerTimes:
         if self.in_order:
-            return _Replay(self.times, int(rng.integers(len(self.times))), self.scale)
-        return _Resample(rng, self.times, self.scale)
+            return _Replay(times, int(rng.integers(len(times))))
+        return Independent(lambda count: times[rng.integers(len(times), size=count)])
 
 
 @dataclass(frozen=True)
@@ -107,8 +137,15 @@ class EpisodeTimes:
         jobs_a_second = (1 - slow) / self.profile.normal.mean + slow / self.profile.slow.mean
         return self.scale / jobs_a_second
 
+    @property
+    def slow_above(self) -> float:
+        return self.profile.slow_above * self.scale
+
     def worker(self, rng: np.random.Generator) -> WorkerTimes:
         return _Episodes(rng, self)
+
+    def steady(self, rng: np.random.Generator) -> WorkerTimes:
+        return Independent(lambda count: self.profile.normal.at(rng.random(count)) * self.scale)
 
 
 def _check_scale(scale: float) -> None:
@@ -116,45 +153,26 @@ def _check_scale(scale: float) -> None:
         raise SettingsError(f"scale: must be above 0 (got {scale:g})")
 
 
-class _Buffered:
-    """Serves single times out of many drawn at once."""
+class Independent:
+    """Serves single times out of many drawn at once: draw(count) -> (count,), seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, draw: Callable[[int], Times]) -> None:
+        self._draw = draw
         self._buffer: list[float] = []
 
     def draw(self, now: float) -> float:
+        """The next one."""
         if not self._buffer:
-            self._buffer = self._fill(_BUFFER).tolist()
+            self._buffer = self._draw(_BUFFER).tolist()
         return self._buffer.pop()
-
-    def _fill(self, count: int) -> Times:
-        raise NotImplementedError
-
-
-class _Independent(_Buffered):
-    def __init__(self, rng: np.random.Generator, profile: Profile, scale: float) -> None:
-        super().__init__()
-        self._rng, self._profile, self._scale = rng, profile, scale
-
-    def _fill(self, count: int) -> Times:
-        return self._profile.draw(self._rng, count) * self._scale
-
-
-class _Resample(_Buffered):
-    def __init__(self, rng: np.random.Generator, times: Times, scale: float) -> None:
-        super().__init__()
-        self._rng, self._times, self._scale = rng, times, scale
-
-    def _fill(self, count: int) -> Times:
-        return self._times[self._rng.integers(len(self._times), size=count)] * self._scale
 
 
 class _Replay:
-    def __init__(self, times: Times, start: int, scale: float) -> None:
-        self._times, self._next, self._scale = times, start, scale
+    def __init__(self, times: Times, start: int) -> None:
+        self._times, self._next = times, start
 
     def draw(self, now: float) -> float:
-        time = float(self._times[self._next]) * self._scale
+        time = float(self._times[self._next])
         self._next = (self._next + 1) % len(self._times)
         return time
 

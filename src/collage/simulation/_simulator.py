@@ -1,148 +1,151 @@
-"""Virtual time: one dispatcher, an event heap, modelled workers. The dispatcher is the one that serves."""
+"""Virtual time: one dispatcher, an event heap, modelled workers. The dispatcher is the one that serves.
+
+As in the driver that serves, events are handled one after the other: what an action brings about waits until all
+actions before it are done.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from collage.dispatch import Action, Answer, Cancel, Decode, Dispatcher, JobId, Reject, Settled, Start
+from collage.simulation._arrivals import OpenLoop, Rounds
+from collage.simulation._fleet import Fleet
+from collage.simulation._tally import Tally
 
-from collage.dispatch import (
-    Action,
-    Answer,
-    Cancel,
-    Decode,
-    Dispatcher,
-    JobId,
-    Outcome,
-    Role,
-    Source,
-    Start,
-    WorkerId,
-    WorkerState,
-)
-from collage.simulation._service_times import ServiceTimes, WorkerTimes
-
-
-class CallCost(NamedTuple):
-    """What a call of a model takes: ratio x (a draw of the single's) + overhead, seconds."""
-
-    ratio: float = 1.0
-    overhead: float = 0.0
-
-    def of(self, drawn: float) -> float:
-        """Seconds, where a single's call was drawn to take `drawn`."""
-        return drawn * self.ratio + self.overhead
-
-
-@dataclass(frozen=True)
-class SimulatedRun:
-    """What n queries met. latencies: float64 (n,), seconds, NaN for a query that was rejected; sources: by query."""
-
-    latencies: NDArray[np.float64]
-    sources: Sequence[Source | None]
+_STEP = 1000  # arrivals between two words of progress
 
 
 class Simulator:
-    """Workers, one job at a time each, whose times are drawn; cancelling a running job does `nothing`, or frees it.
+    """The event loop. `begin` comes first; on_window is told when the counted queries begin and end to arrive.
 
-    `outcome(source, query)` says what a job's model says of a query; by default it is always known, at confidence 1.
+    drain: rounds wait until no job runs any more.
     """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
-        times: ServiceTimes,
-        roles: Mapping[WorkerId, frozenset[Role]],
-        rng: np.random.Generator,
+        arrivals: OpenLoop | Rounds,
+        tally: Tally,
         *,
-        costs: Mapping[Role, CallCost] | None = None,
-        cancels: bool = False,
-        outcome: Callable[[Source, int], Outcome] = lambda source, query: Outcome(True, 1.0),
+        drain: bool = False,
+        on_window: Callable[[], None] = lambda: None,
+        progress: Callable[[int], None] = lambda arrived: None,
     ) -> None:
         self.dispatcher = dispatcher
         self.now = 0.0
-        self._streams: dict[WorkerId, WorkerTimes] = {
-            name: times.worker(own) for name, own in zip(roles, rng.spawn(len(roles)), strict=True)
-        }
-        self._costs = dict(costs or {})
-        self._cancels = cancels
-        self._outcome = outcome
-        self._ends: list[tuple[float, JobId]] = []  # heap
-        self._running: dict[JobId, Start] = {}
+        self._arrivals, self._tally, self._drain = arrivals, tally, drain
+        self._on_window, self._progress = on_window, progress
+        self._arrived = 0
+        self._heap: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self._order = count()
+        self._told: deque[tuple[Callable[..., Sequence[Action]], tuple[Any, ...]]] = deque()
         self._joints: dict[JobId, Start] = {}  # that may yet have to be read
-        self._arrived: list[float] = []
-        self._latencies: list[float] = []
-        self._sources: list[Source | None] = []
-        for name, own in roles.items():
-            self._do(dispatcher.worker(name, WorkerState.UP, own, 1, 0.0))
+        self._kept: dict[int, list[JobId]] = {}  # of them, by query
+        self._round_over = False
 
-    def run(
-        self, arrivals: NDArray[np.float64], progress: Callable[[int], None] = lambda arrived: None
-    ) -> SimulatedRun:
-        """Send a query at each of the arrivals (n,), seconds, rising. Ends when all have an outcome and no job runs.
+    def begin(self, fleet: Fleet) -> None:
+        """With these workers."""
+        self._fleet = fleet
+        self._do(())
 
-        `progress` is told the number of arrivals before each of them.
-        """
-        self._arrived = arrivals.tolist()
-        count = len(self._arrived)
-        self._latencies, self._sources = [float("nan")] * count, [None] * count
-        arrived = 0
-        while arrived < count or self._ends or self.dispatcher.view(self.now).in_flight:
-            arrival = self._arrived[arrived] if arrived < count else float("inf")
-            end = self._ends[0][0] if self._ends else float("inf")
+    # For the fleet.
+
+    def at(self, when: float, call: Callable[[Any], None], what: Any) -> None:
+        """Call `call(what)` at that time."""
+        heapq.heappush(self._heap, (when, next(self._order), call, what))
+
+    def tell(self, event: Callable[..., Sequence[Action]], *details: Any) -> None:
+        """Tell the dispatcher, once what is being done is done."""
+        self._told.append((event, details))
+
+    def ended(self, start: Start) -> None:
+        """A job's output is there."""
+        self._told.append((self.dispatcher.completed, (start.job, self._tally.said(start))))
+
+    # The loop.
+
+    def run(self) -> None:
+        """Until every counted query has its outcome."""
+        heap, arrivals, tally = self._heap, self._arrivals, self._tally
+        while tally.left:
             wake = self.dispatcher.next_tick
-            if wake is not None and wake < arrival and wake < end:
+            first, enters = heap[0][0] if heap else float("inf"), arrivals.enters
+            if wake is not None and wake < first and wake < enters:
                 self.now = max(self.now, wake)
                 self._do(self.dispatcher.tick(self.now))
-            elif end <= arrival:
-                self.now, job = heapq.heappop(self._ends)
-                self._finish(job)
-            elif arrived < count:
-                progress(arrived)
-                self.now = arrival
-                self._do(self.dispatcher.submit(arrived, "", None, True, arrival))
-                arrived += 1
+            elif first <= enters and heap:
+                self.now, _, call, what = heapq.heappop(heap)
+                call(what)
+                self._do(())
+            elif enters < float("inf"):
+                self.now = enters
+                self._enter()
             else:
                 raise RuntimeError("queries are left, and nothing will ever happen")
-        return SimulatedRun(np.asarray(self._latencies), self._sources)
+            if self._round_over and not (self._drain and not self._fleet.idle):
+                self._round_over = False
+                assert isinstance(arrivals, Rounds)
+                arrivals.begin(self.now)
+        if self._arrived <= tally.end:
+            self._on_window()
 
-    def _finish(self, job: JobId) -> None:
-        start = self._running.pop(job, None)
-        if start is not None:
-            outcomes = [self._outcome(start.source, query) for query in start.queries]
-            self._do(self.dispatcher.completed(job, outcomes, self.now))
+    def _enter(self) -> None:
+        query, self._arrived = self._arrived, self._arrived + 1
+        if query in (self._tally.first, self._tally.end):
+            self._on_window()
+        if query % _STEP == 0:
+            self._progress(query)
+        self._tally.entered(query, self._arrivals.arrived)
+        self._arrivals.pop()
+        self._do(self.dispatcher.submit(query, "", None, True, self.now))
 
     def _do(self, actions: Sequence[Action]) -> None:
-        freed, read = [], []
         for action in actions:
-            match action:
-                case Start(job, worker, source, _):
-                    self._running[job] = action
-                    if source.joint:
-                        self._joints[job] = action
-                    cost = self._costs.get(source.role, _USUAL)
-                    seconds = cost.of(self._streams[worker].draw(self.now))
-                    heapq.heappush(self._ends, (self.now + seconds, job))
-                case Answer(query, source, _, _, _):
-                    self._latencies[query] = self.now - self._arrived[query]
-                    self._sources[query] = source
-                case Cancel(job):
-                    if self._cancels and self._running.pop(job, None) is not None:
-                        freed.append(job)
-                case Decode(job, position):
-                    read.append((job, position))
-                case _:
-                    pass
-        for job, position in read:
-            start = self._joints[job]
-            outcome = self._outcome(start.source, start.queries[position])
-            self._do(self.dispatcher.decoded(job, position, outcome, self.now))
-        for job in freed:
-            self._do(self.dispatcher.freed(job, self.now))
+            self._act(action)
+        while self._told:
+            event, details = self._told.popleft()
+            for action in event(*details, self.now):
+                self._act(action)
 
+    def _act(self, action: Action) -> None:
+        match action:
+            case Start():
+                if action.source.joint:
+                    self._keep(action)
+                self._fleet.start(action)
+            case Answer():
+                self._tally.answer(action, self.now)
+                self._settled_one(action.query)
+            case Settled(query, _):
+                self._tally.settle(query)
+                if self._kept:
+                    self._forget(query)
+            case Cancel(job):
+                self._fleet.cancel(job)
+            case Decode(job, position):
+                self.tell(self.dispatcher.decoded, job, position, self._tally.read(self._joints[job], position))
+            case Reject(query, _):
+                self._tally.reject(action)
+                self._settled_one(query)
 
-_USUAL = CallCost()
+    def _settled_one(self, query: int) -> None:
+        """For rounds: whether that was the last of its round."""
+        if isinstance(self._arrivals, Rounds) and self._arrivals.settled():
+            if self._tally.first <= query < self._tally.end:
+                self._tally.rounds.add(self.now - self._arrivals.arrived)
+            self._round_over = True
+
+    def _keep(self, start: Start) -> None:
+        self._joints[start.job] = start
+        for query in start.queries:
+            self._kept.setdefault(query, []).append(start.job)
+
+    def _forget(self, query: int) -> None:
+        """As the driver: one of its queries is settled, so the dispatcher has no more use for the job."""
+        for job in self._kept.pop(query, ()):
+            self._joints.pop(job, None)

@@ -1,0 +1,191 @@
+"""What becomes of a job between its start and its end: the way there, waiting, computing, stopping, crashing.
+
+Events are put on the simulator's heap, and what the dispatcher must know is told to it. A job's time is drawn when it
+begins to compute, so that it is one of its worker's own stream, whatever the policy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from collage.dispatch import Dispatcher, JobId, Source, Start, WorkerState
+from collage.simulation._costs import CallCost
+from collage.simulation._machines import Machine, Run
+from collage.simulation._scenario import Scenario
+from collage.simulation._speed import finish
+
+
+class Stage(Protocol):
+    """What a fleet needs of the simulator."""
+
+    dispatcher: Dispatcher
+    now: float
+
+    def at(self, when: float, call: Callable[[Any], None], what: Any) -> None:
+        """Call `call(what)` at that time."""
+
+    def tell(self, event: Callable[..., Any], *details: Any) -> None:
+        """Tell the dispatcher, once what is being done is done."""
+
+    def ended(self, start: Start) -> None:
+        """A job's output is there."""
+
+
+class Fleet:
+    """All workers. costs: of a call by source; rng: of what the network adds."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        scenario: Scenario,
+        machines: Sequence[Machine],
+        costs: dict[Source, CallCost],
+        rng: np.random.Generator,
+    ) -> None:
+        self._stage, self._scenario, self._costs, self._rng = stage, scenario, costs, rng
+        self._machines = {machine.name: machine for machine in machines}
+        self._network = scenario.network
+        self._slots = 1 if scenario.network is None else scenario.network.slots
+        self._runs: dict[JobId, Run] = {}  # that take a slot
+        self._computed = 0.0  # worker-seconds, of running jobs up to their ends
+        limit = scenario.times.build().slow_above if scenario.oracle else math.inf
+        self._slow_above = costs[Source.SINGLE].of(limit)
+        for machine in machines:
+            self._up(machine)
+
+    # What the dispatcher says.
+
+    def start(self, start: Start) -> None:
+        """A job is sent to its worker."""
+        run = self._runs[start.job] = Run(start, self._machines[start.worker])
+        self._travel(self._arrive, run)
+
+    def cancel(self, job: JobId) -> None:
+        """Nobody needs it any more."""
+        if self._scenario.cancel.effect != "nothing" and (run := self._runs.get(job)) is not None:
+            self._travel(self._stop, run)
+
+    def computed(self, now: float) -> float:
+        """Worker-seconds computed until now."""
+        ahead = sum(m.running.ends - now for m in self._machines.values() if m.running is not None)
+        return self._computed - ahead
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job is anywhere."""
+        return not self._runs
+
+    # On the way and at the worker.
+
+    def _travel(self, there: Callable[[Run], None], run: Run) -> None:
+        if self._network is None:
+            there(run)
+            return
+        way = self._network.delay
+        if self._network.jitter:
+            way += float(self._rng.exponential(self._network.jitter))
+        self._stage.at(self._stage.now + way, there, run)
+
+    def _arrive(self, run: Run) -> None:
+        if run.over:
+            return
+        if run.machine.running is None:
+            self._begin(run)
+        else:
+            run.machine.waiting.append(run)
+
+    def _begin(self, run: Run) -> None:
+        machine, now, source = run.machine, self._stage.now, run.start.source
+        seconds = self._costs[source].of(machine.times.draw(now), len(run.start.queries))
+        ends = finish(machine.phases, now, seconds) if machine.phases else now + seconds
+        machine.running, run.began, run.ends = run, now, ends
+        self._computed += ends - now
+        self._stage.at(ends, self._end, run)
+        if source is Source.SINGLE and ends - now > self._slow_above:
+            self._stage.tell(self._stage.dispatcher.hurry, run.start.queries[0])
+
+    def _end(self, run: Run) -> None:
+        if run.over:
+            return
+        run.over = True
+        self._next(run.machine)
+        self._travel(self._deliver, run)
+
+    def _next(self, machine: Machine) -> None:
+        machine.running = None
+        while machine.waiting and machine.running is None:
+            run = machine.waiting.popleft()
+            if not run.over:
+                self._begin(run)
+
+    def _deliver(self, run: Run) -> None:
+        if self._runs.pop(run.start.job, None) is not None:
+            self._stage.ended(run.start)
+
+    # Stopping.
+
+    def _stop(self, run: Run) -> None:
+        if run.over:
+            return
+        machine, now, cancel = run.machine, self._stage.now, self._scenario.cancel
+        if machine.running is not run:
+            run.over = True
+            self._travel(self._freed, run)
+        elif cancel.effect == "cooperative":
+            checks = math.ceil((now - run.began) / cancel.check)
+            when = max(now, run.began + checks * cancel.check)
+            if when < run.ends:
+                self._cut(run, when)
+                self._stage.at(when, self._halt, run)
+        else:
+            # The slot is free at once, but of a worker that is not there: it must not be given another job.
+            tell, dispatcher = self._stage.tell, self._stage.dispatcher
+            tell(dispatcher.worker, machine.name, WorkerState.DRAINING, machine.roles, self._slots)
+            self._cut(run, now)
+            self._freed(run)
+            self._down(machine, cancel.restart)
+
+    def _cut(self, run: Run, when: float) -> None:
+        self._computed -= run.ends - when
+        run.ends, run.over = when, True
+
+    def _halt(self, run: Run) -> None:
+        if run.machine.running is run:
+            self._next(run.machine)
+            self._travel(self._freed, run)
+
+    def _freed(self, run: Run) -> None:
+        if self._runs.pop(run.start.job, None) is not None:
+            self._stage.tell(self._stage.dispatcher.freed, run.start.job)
+
+    # Coming and going.
+
+    def _up(self, machine: Machine) -> None:
+        stage = self._stage
+        stage.tell(stage.dispatcher.worker, machine.name, WorkerState.UP, machine.roles, self._slots)
+        crashes = self._scenario.crashes
+        if crashes is not None and machine.failures is not None:
+            after = float(machine.failures.exponential(crashes.every))
+            stage.at(stage.now + after, self._crash, (machine, machine.lives))
+
+    def _crash(self, life: tuple[Machine, int]) -> None:
+        machine, lives = life
+        if lives == machine.lives and self._scenario.crashes is not None:
+            self._down(machine, self._scenario.crashes.restart)
+
+    def _down(self, machine: Machine, restart: float) -> None:
+        machine.lives += 1
+        if machine.running is not None and machine.running.ends > self._stage.now:
+            self._cut(machine.running, self._stage.now)
+        machine.running = None
+        machine.waiting.clear()
+        for run in [run for run in self._runs.values() if run.machine is machine]:
+            run.over = True
+            del self._runs[run.start.job]
+        stage = self._stage
+        stage.tell(stage.dispatcher.worker, machine.name, WorkerState.DOWN, machine.roles, 0)
+        stage.at(stage.now + restart, self._up, machine)

@@ -1,0 +1,89 @@
+"""The books of one run: when each open query came and what its image is, and what has been counted. Flat in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from collage.dispatch import Answer, Outcome, QueryId, Reject, Source, Start, Why
+from collage.simulation._histogram import HistogramBuilder
+from collage.simulation._outcomes import ALL_RIGHT, Table
+
+_CHUNK = 4096
+
+
+class Tally:
+    """Counts the queries from number `warmup` on, `queries` of them; everything of a query is forgotten once settled.
+
+    tables: what each source says of the images; where absent, everything is right.
+    """
+
+    def __init__(
+        self, warmup: int, queries: int, tables: Mapping[Source, Table] | None, rng: np.random.Generator
+    ) -> None:
+        self.first, self.end = warmup, warmup + queries
+        self.latencies, self.rounds = HistogramBuilder(), HistogramBuilder()
+        self.answered: Counter[Source] = Counter()
+        self.refused: Counter[Why] = Counter()
+        self.right_given = self.right_single = self.differing = 0
+        self.left = queries  # counted ones without an outcome
+        self._open: dict[QueryId, tuple[float, int]] = {}  # not settled: when it came, its image
+        self._tables = tables
+        self._images = len(tables[Source.SINGLE].right) // tables[Source.SINGLE].tiles if tables else 1
+        self._drawn: list[int] = []
+        self._rng = rng
+
+    def entered(self, query: QueryId, arrived: float) -> None:
+        """A query has come."""
+        image = 0
+        if self._tables is not None:
+            if not self._drawn:
+                self._drawn = self._rng.integers(self._images, size=_CHUNK).tolist()
+            image = self._drawn.pop()
+        self._open[query] = (arrived, image)
+
+    def said(self, start: Start) -> Sequence[Outcome]:
+        """What a job says of each of its queries."""
+        if self._tables is None:
+            return ALL_RIGHT.outcomes * len(start.queries)
+        return [self.read(start, position) for position in range(len(start.queries))]
+
+    def read(self, start: Start, position: int) -> Outcome:
+        """What a job says of one of its queries. Of one that is settled nobody will ask."""
+        if self._tables is None:
+            return ALL_RIGHT.outcomes[0]
+        known = self._open.get(start.queries[position])
+        table = self._tables[start.source]
+        return table.outcomes[table.row(known[1] if known else 0, position)]
+
+    def answer(self, answer: Answer, now: float) -> None:
+        """A query has its answer."""
+        query = answer.query
+        if not self.first <= query < self.end:
+            return
+        arrived, image = self._open[query]
+        self.left -= 1
+        self.latencies.add(now - arrived)
+        self.answered[answer.source] += 1
+        if self._tables is None:
+            self.right_given += 1
+            self.right_single += 1
+            return
+        single, given = self._tables[Source.SINGLE], self._tables[answer.source]
+        should = single.right[single.row(image, 0)]
+        right = given.right[given.row(image, answer.position)]
+        self.right_single += should
+        self.right_given += right
+        self.differing += right != should
+
+    def reject(self, reject: Reject) -> None:
+        """A query will have none."""
+        if self.first <= reject.query < self.end:
+            self.left -= 1
+            self.refused[reject.why] += 1
+
+    def settle(self, query: QueryId) -> None:
+        """Nothing of it is needed any more."""
+        del self._open[query]
