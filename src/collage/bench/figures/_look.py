@@ -31,7 +31,7 @@ _MORE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)))
 
 # Text stays text (small files, and a reader's own font), and the same rows give the same file.
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "collage",
     "font.family": "sans-serif",

@@ -96,6 +96,8 @@ def _beside(left: Sequence[Point], finished: int, journal: PointJournal, on_step
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
+        for process in processes:
+            process.join()
         raise
     pool.shutdown()
 
