@@ -23,7 +23,12 @@ def test_every_cell_policy_knob_and_seed_is_a_point(make_experiment: MakeExperim
     assert [point.seed for point in found] == [1] * 8 + [2] * 8 + [3] * 8  # a stopped run has every row
     assert len({point.key for point in found}) == len(found)
     hedges = [point.tried for point in found if point.tried.label == "hedge" and point.seed == 1]
-    assert [(row.scenario.load, row.policy.budget) for row in hedges] == [(0.3, 0.05), (0.3, 0.4), (0.6, 0.05), (0.6, 0.4)]
+    assert [(row.scenario.load, row.policy.budget) for row in hedges] == [
+        (0.3, 0.05),
+        (0.3, 0.4),
+        (0.6, 0.05),
+        (0.6, 0.4),
+    ]
 
 
 def test_an_axis_may_change_several_things_and_has_a_place_where_its_names_are_numbers(

@@ -132,7 +132,10 @@ def test_rows_of_real_points_have_intervals_only_where_there_are_seeds(make_expe
 
 def test_a_policy_that_asks_for_more_than_there_is_is_marked(make_experiment: MakeExperiment) -> None:
     policies = [{"preset": "replicate"}, {"preset": "none"}]
-    experiment, journal = make_experiment(policies=policies, axes={"load": [0.8]}, queries=2000, seeds=1), PointJournal()
+    experiment, journal = (
+        make_experiment(policies=policies, axes={"load": [0.8]}, queries=2000, seeds=1),
+        PointJournal(),
+    )
     asked = points(experiment, experiment.size("usual"))
     run_points(asked, journal)
     rows, _ = summarise(experiment, asked, journal)

@@ -26,10 +26,9 @@ def draw_cdf(experiment: Experiment, rows: Sequence[SimulatedRow], merged: Seque
             for row in (row for row in own if row.label == label):
                 result = pooled[id(row)]
                 times, shares = (result.rounds if row.metric == "round" else result.latencies).cdf()
-                said = f"{label} (overloaded)" if row.overloaded else label
                 axes.plot(
                     times * 1000, 1 - shares, drawstyle="steps-post", color=each.colour, linestyle=each.line,
-                    linewidth=1.4, label=said,
+                    linewidth=1.4, label=label,
                 )  # fmt: skip
         for share, name in ((0.01, "p99"), (0.001, "p99.9")):
             axes.axhline(share, color="#808080", linewidth=0.6, alpha=0.6, zorder=0)
@@ -38,6 +37,12 @@ def draw_cdf(experiment: Experiment, rows: Sequence[SimulatedRow], merged: Seque
         axes.set(yscale="log", ylim=(_LEAST, 1.1), title=panel_title(experiment, value), xlabel="latency, ms")
         if fit:
             axes.set_xlim(0, float(np.max(fit)) * 1000 * 1.15)
+        beyond = list(dict.fromkeys(row.label for row in own if row.overloaded))
+        if beyond:
+            axes.annotate(
+                f"overloaded: {', '.join(beyond)}", (0.98, 0.97), xycoords="axes fraction", ha="right", va="top",
+                fontsize=7,
+            )  # fmt: skip
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("share that takes longer")
     legend(figure, panels.tolist())

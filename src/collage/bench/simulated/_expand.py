@@ -113,8 +113,8 @@ def rows(experiment: Experiment) -> list[Tried]:
 def points(experiment: Experiment, size: Size) -> list[Point]:
     """All points in the order they are run: seeds outermost, so that a run that was stopped has every row."""
     tried = rows(experiment)
-    seeds = range(1, size.seeds + 1)
-    return [Point(row, size.queries, experiment.warmup, seed) for seed in seeds for row in tried]
+    warmup = min(experiment.warmup, size.queries)
+    return [Point(row, size.queries, warmup, seed) for seed in range(1, size.seeds + 1) for row in tried]
 
 
 def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +186,9 @@ class _Place(NamedTuple):
 def _tried(experiment: Experiment, place: _Place, changes: dict[str, Any]) -> Tried:
     """One row. Raises SettingsError that names the key, the policy and the cell."""
     entry, cell, knobs = experiment.policies[place.entry], place.cell, place.knobs
-    shape = {"grid": entry.grid, "k": entry.k} | {key: value for key, value in knobs if key in _SHAPE}
+    shape = {"grid": entry.grid, "k": entry.k}
+    shape |= {key: value for key, value in (*changes.items(), *knobs) if key in _SHAPE}
+    changes = {key: value for key, value in changes.items() if key not in _SHAPE}
     beyond = {key.removeprefix("scenario."): value for key, value in knobs if key.startswith("scenario.")}
     own = {key: value for key, value in knobs if key not in _SHAPE and not key.startswith("scenario.")}
     said = f"policies.{place.entry}"
@@ -195,13 +197,24 @@ def _tried(experiment: Experiment, place: _Place, changes: dict[str, Any]) -> Tr
         PolicyEntry.model_validate({"preset": entry.preset, **shape})  # what a knob may be
         policy = get_policy(entry.preset, **(entry.settings | own))
         scenario = make_scenario(changed(_base(experiment), changes | entry.scenario | beyond))
+        scenario = _with_workers(scenario, entry.workers)
         worker_roles(policy, [f"w{index}" for index in range(scenario.workers)])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise SettingsError(f"{said}: {first['loc'][0]}: {first['msg']}") from None
+        raise SettingsError(f"{said}: {first['loc'][0]}: {first['msg']}{where}") from None
     except SettingsError as error:
         raise SettingsError(f"{error} (with {said}{where})") from None
     return Tried(place.number, cell, entry.name, knobs, place.entry, policy, scenario, **shape)
 
 
 _SHAPE = ("grid", "k")
+
+
+def _with_workers(scenario: Scenario, more: str) -> Scenario:
+    """The same arrivals with more workers: +1, or x2 as many. An open load is kept as a rate, not as a share."""
+    if not more:
+        return scenario
+    by, number = more[0], int(more[1:])
+    workers = scenario.workers + number if by == "+" else scenario.workers * number
+    load = None if scenario.load is None else scenario.load * scenario.workers / workers
+    return scenario.changed(workers=workers, load=load)

@@ -56,6 +56,9 @@ class PolicyEntry(_Part):
     grid: int = Field(default=3, ge=2, le=5, description="tiles a side of a collage; a batch holds as many images")
     k: int = Field(default=2, ge=2, le=16, description="queries of a parity or a learned code")
     scenario: dict[str, Any] = Field(default_factory=dict, description="changes to the scenario, for this policy only")
+    workers: str = Field(
+        default="", pattern=r"^(\+[0-9]+|x[0-9]+)?$", description="more of them than the cell has: '+1', or 'x2'"
+    )
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
     tune: dict[str, list[Any]] = Field(default_factory=dict)
     within: float | str | None = Field(
@@ -116,8 +119,8 @@ class MapRule(_Part):
 class Experiment(_Part):
     """One simulated experiment. `axes` are crossed: a cell is one value of each.
 
-    An axis named after a key of the scenario, such as `load` or `times.scale`, lists its values. Any other axis is a
-    table: each value's name, and what it changes in the scenario.
+    An axis named after a key of the scenario, such as `load` or `times.scale`, or `grid` or `k`, lists its values. Any
+    other axis is a table: each value's name, and what it changes of these.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -127,7 +130,7 @@ class Experiment(_Part):
     order: int = Field(default=100, description="its place in the report")
     queries: int = Field(default=20_000, ge=100, description="counted queries of one point and seed")
     seeds: int = Field(default=5, ge=1, le=100)
-    warmup: int = Field(default=1000, ge=0, description="queries of one point before those that count")
+    warmup: int = Field(default=1000, ge=0, description="queries before those that count; no more than these")
     quick: Size = Size(queries=3000, seeds=1)
     full: Size = Size(queries=100_000, seeds=5)
     scenario: dict[str, Any] = Field(default_factory=dict, description="what all cells share")
