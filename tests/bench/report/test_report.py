@@ -64,7 +64,7 @@ def test_a_page_that_needs_nothing_else(built: tuple[str, str, Path]) -> None:
     used = re.findall(r"url\(#([^)]+)\)", built[0])
     assert used
     assert set(used) <= set(page.ids)
-    assert built[0].count("<svg") == 7  # the map, at the top and in its place, and five others
+    assert built[0].count("<svg") == 6
     assert "#000000" not in re.sub(r"<style>.*?</style>", "", built[0], count=1, flags=re.DOTALL)
 
 
@@ -81,7 +81,7 @@ def test_what_a_file_says_is_no_markup(built: tuple[str, str, Path]) -> None:
 
 def test_markdown_links_its_figures(built: tuple[str, str, Path]) -> None:
     found = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", built[1])
-    assert len(found) == 8
+    assert len(found) == 7
     for link in found:
         assert (built[2] / link).resolve().is_file()
 

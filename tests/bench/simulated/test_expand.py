@@ -59,6 +59,20 @@ def test_a_policy_may_have_a_fleet_of_its_own_and_knobs_of_the_scenario(make_exp
     assert found[0].value("costs.collage.ratio") is None
 
 
+def test_more_workers_meet_the_same_arrivals(make_experiment: MakeExperiment) -> None:
+    policies = [{"preset": "none"}, {"preset": "none", "workers": "+2"}, {"preset": "replicate", "workers": "x2"}]
+    found = rows(make_experiment(policies=policies, axes={"load": [0.5]}))
+    assert [row.scenario.workers for row in found] == [6, 8, 12]
+    assert len({round(row.scenario.rate or 0, 9) for row in found}) == 1
+    assert {row.cell for row in found} == {(("load", 0.5),)}
+
+
+def test_an_axis_may_change_the_grid(make_experiment: MakeExperiment) -> None:
+    axes = {"load": [0.5], "images": {"4": {"grid": 2, "workers": 4}, "16": {"grid": 4, "workers": 16}}}
+    found = rows(make_experiment(axes=axes, policies=[{"preset": "collage"}]))
+    assert [(row.grid, row.scenario.workers, row.value("images")) for row in found] == [(2, 4, 4.0), (4, 16, 16.0)]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from collage.bench.figures._look import axis_label, legend, looks, shown
+from collage.bench.figures._look import legend, looks, shown, x_label
 from collage.bench.simulated import METRICS, Experiment, SimulatedRow
 
 
@@ -33,7 +33,7 @@ def draw_bars(experiment: Experiment, rows: Sequence[SimulatedRow]) -> Figure:
             )  # fmt: skip
         axes.set_title(METRICS[metric])
         axes.set_xticks(range(len(places)), [f"{x:g}" if isinstance(x, int | float) else str(x) for x in places])
-        axes.set_xlabel(experiment.figure.x_label or axis_label(str(experiment.figure.x)))
+        axes.set_xlabel(x_label(experiment))
         axes.grid(axis="y", alpha=0.25)
         axes.set_axisbelow(True)
     legend(figure, [panels[0]])

@@ -15,7 +15,7 @@ def draw_frontier(experiment: Experiment, rows: Sequence[SimulatedRow]) -> Figur
     """The figure of kept rows. Overloaded ones are left out: they are no choice. Crosses are intervals."""
     values, look = panel_values(experiment, rows), looks(experiment)
     figure = Figure(figsize=(max(5.2, 3.4 * len(values) + 0.8), 5.4), layout="constrained")
-    grid = figure.subplots(2, len(values), squeeze=False, sharex="col", sharey="row", height_ratios=(2, 1))
+    grid = figure.subplots(2, len(values), squeeze=False, sharex="all", sharey="row", height_ratios=(2, 1))
     usable = [row for row in rows if not row.overloaded]
     for column, value in enumerate(values):
         own = in_panel(experiment, usable, value)
@@ -29,7 +29,7 @@ def draw_frontier(experiment: Experiment, rows: Sequence[SimulatedRow]) -> Figur
                 heights = [shown(metric, estimate.value) for estimate in found]
                 axes.errorbar(
                     [work.value for work in works], heights,
-                    xerr=_spread([(w.value, w.low, w.high) for w in works]),
+                    xerr=_spread([(w.value, max(0.0, w.low), w.high) for w in works]),
                     yerr=_spread([tuple(shown(metric, part) for part in (e.value, e.low, e.high)) for e in found]),
                     color=each.colour, linestyle=each.line, marker=each.marker, markersize=4.5, linewidth=1.0,
                     elinewidth=0.8, label=label,
@@ -40,6 +40,10 @@ def draw_frontier(experiment: Experiment, rows: Sequence[SimulatedRow]) -> Figur
         for axes in grid[:, column]:
             axes.grid(alpha=0.25)
     compared = usable[0].compared if usable else "p99"
+    heights = [shown(compared, row.p99) for row in usable]
+    if heights:  # a long error bar must not squeeze the others
+        grid[0][0].set_ylim(min(heights) * 0.85, max(heights) * 1.2)
+        grid[0][0].set_xlim(-0.01, max(row.extra_work for row in usable) * 1.1 + 0.01)
     grid[0][0].set_ylabel(METRICS[compared])
     grid[0][0].set_yscale("log")
     grid[0][0].yaxis.set_major_formatter("{x:g}")

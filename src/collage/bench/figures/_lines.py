@@ -11,15 +11,15 @@ from matplotlib.ticker import PercentFormatter
 
 from collage.bench.figures._look import (
     Look,
-    axis_label,
     in_panel,
     legend,
     looks,
     panel_title,
     panel_values,
     shown,
+    x_label,
 )
-from collage.bench.simulated import METRICS, Experiment, SimulatedRow
+from collage.bench.simulated import METRICS, Experiment, SimulatedRow, value_name
 
 _PERCENT = {"extra_work", "degraded_share", "utilisation"}
 
@@ -36,7 +36,7 @@ def draw_lines(experiment: Experiment, rows: Sequence[SimulatedRow]) -> Figure:
         for number, metric in enumerate(metrics):
             _panel(grid[number][column], experiment, own, metric, places)
         grid[0][column].set_title(panel_title(experiment, value))
-        grid[-1][column].set_xlabel(experiment.figure.x_label or axis_label(str(experiment.figure.x)))
+        grid[-1][column].set_xlabel(x_label(experiment))
     for number, metric in enumerate(metrics):
         grid[number][0].set_ylabel(METRICS[metric])
         _limit(grid[number], rows, metric, log=experiment.figure.log_y and metric not in _PERCENT)
@@ -65,7 +65,7 @@ def _panel(
     if experiment.figure.log_x and places is None:
         axes.set_xscale("log")
         ticks = sorted({row.x for row in rows if row.x is not None})
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_xticks(ticks, [value_name(str(experiment.figure.x), tick) for tick in ticks])
         axes.minorticks_off()
     if places is not None:
         axes.set_xticks(list(places.values()), list(map(str, places)))
@@ -111,15 +111,14 @@ def _level(axes: Axes, row: SimulatedRow, metric: str, look: Look) -> None:
 
 def _limit(axes: Sequence[Axes], rows: Sequence[SimulatedRow], metric: str, *, log: bool) -> None:
     """Overloaded policies may leave the picture: they must not squeeze the others."""
-    fit = [shown(metric, row.metrics[metric].high) for row in rows if metric in row.metrics and not row.overloaded]
-    low = [shown(metric, row.metrics[metric].value) for row in rows if metric in row.metrics and not row.overloaded]
+    fit = [shown(metric, row.metrics[metric].value) for row in rows if metric in row.metrics and not row.overloaded]
     for each in axes:
-        if log and low and min(low) > 0:
+        if log and fit and min(fit) > 0:
             each.set_yscale("log")
-            each.set_ylim(min(low) * 0.8, max(fit) * 1.25)
+            each.set_ylim(min(fit) * 0.8, max(fit) * 1.25)
             each.yaxis.set_major_formatter("{x:g}")
-            each.yaxis.set_minor_formatter("{x:g}" if max(fit) < 10 * min(low) else "")
+            each.yaxis.set_minor_formatter("{x:g}" if max(fit) < 10 * min(fit) else "")
         elif fit and metric != "accuracy_change":
-            each.set_ylim(0, max(fit) * 1.08 or 1.0)
+            each.set_ylim(0, max(fit) * 1.15 or 1.0)
         if metric in _PERCENT:
             each.yaxis.set_major_formatter(PercentFormatter(1.0))

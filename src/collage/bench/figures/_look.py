@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from collage.bench.simulated import Experiment, PolicyEntry, SimulatedRow
+from collage.bench.simulated import Experiment, PolicyEntry, SimulatedRow, axis_name, value_name
 
 # Colours that are told apart with every common kind of colour blindness (Okabe and Ito, 2008), and grey.
 _GREY, _BLACK = "#808080", "#000000"
@@ -92,12 +92,12 @@ def panel_title(experiment: Experiment, value: Any) -> str:
     axis = experiment.figure.panels
     if axis is None:
         return ""
-    return str(value) if isinstance(value, str) else f"{axis_label(axis)} {value:g}"
+    return str(value) if isinstance(value, str) else f"{axis_name(axis)} {value_name(axis, value)}"
 
 
-def axis_label(name: str) -> str:
-    """An axis or a knob in words."""
-    return name.removeprefix("scenario.").replace("_", " ").replace(".", " ")
+def x_label(experiment: Experiment) -> str:
+    """What the x axis is of."""
+    return experiment.figure.x_label or axis_name(str(experiment.figure.x))
 
 
 def legend(figure: Any, axes: Sequence[Axes]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from collage.bench.figures._look import axis_label, looks, panel_title, panel_values
-from collage.bench.simulated import Experiment, SimulatedRow, choices
+from collage.bench.figures._look import looks, panel_title, panel_values, x_label
+from collage.bench.simulated import Experiment, SimulatedRow, axis_name, choices, value_name
 
 _DARK = {"#0072b2", "#000000", "#d55e00", "#009e73", "#8c6d31", "#808080"}  # on these, white text is read better
 
@@ -37,18 +37,14 @@ def draw_map(experiment: Experiment, rows: Sequence[SimulatedRow]) -> Figure:
                 color="white" if own.colour in _DARK else "#000001",
             )  # fmt: skip
         axes.set(xlim=(0, len(xs)), ylim=(0, len(ys)), title=panel_title(experiment, value))
-        axes.set_xticks([index + 0.5 for index in range(len(xs))], [_tick(each) for each in xs])
-        axes.set_yticks([index + 0.5 for index in range(len(ys))], [_tick(each) for each in ys])
+        axes.set_xticks([index + 0.5 for index in range(len(xs))], [value_name(x, each) for each in xs])
+        axes.set_yticks([index + 0.5 for index in range(len(ys))], [value_name(y, each) for each in ys])
         axes.tick_params(length=0)
-        axes.set_xlabel(experiment.figure.x_label or axis_label(x))
+        axes.set_xlabel(x_label(experiment))
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
-    grid[0].set_ylabel(axis_label(y))
+    grid[0].set_ylabel(axis_name(y))
     used = dict.fromkeys(choice.right.label for choice in found)
     handles = [Patch(facecolor=look[label].colour, label=label) for label in look if label in used]
     figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), 6)))
     return figure
-
-
-def _tick(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)

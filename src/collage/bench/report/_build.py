@@ -31,8 +31,8 @@ def build_report(folder: Path, out: Path) -> list[Path]:
     sections = [opening(results), Section("words", "The words", bullets=WORDS)]
     if said:
         sections.append(Section("short", "In short", bullets=said))
-    sections += [experiment_section(own, result) for own, result in results if result.experiment.figure.kind != "map"]
-    sections += [experiment_section(own, result) for own, result in results if result.experiment.figure.kind == "map"]
+    maps = [own for own, result in results if result.experiment.figure.kind == "map"]
+    sections += [experiment_section(own, result) for own, result in results if own not in maps[:1]]
     sections += [*live, *accuracy_section(folder)]
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "index.html", out / "report.md"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from collage.bench.report._numbers import axis_words
 from collage.bench.report._section import Picture, Section, Table
 from collage.bench.report._store import Result
 from collage.bench.report._words import say
-from collage.bench.simulated import SimulatedRow
+from collage.bench.simulated import SimulatedRow, axis_name, value_name
 
 _ASKED = (100_000, 5)  # queries of a point and seeds, from which on a figure is called final
 
@@ -24,11 +23,12 @@ def experiment_section(folder: Path, result: Result) -> Section:
         paragraphs=[" ".join(say(experiment, result.rows))],
         picture=Picture(folder / "figure.png", folder / "figure.svg", experiment.title),
         folded=numbers([row for row in result.rows if row.kept]),
-        notes=[_how(folder, result)],
+        notes=[how(folder, result)],
     )
 
 
-def _how(folder: Path, result: Result) -> str:
+def how(folder: Path, result: Result) -> str:
+    """How a figure was made."""
     size = result.size
     said = f"Simulated: {size.queries:,} counted queries a point and seed, "
     said += f"{size.seeds} seeds, bands are 95% intervals over seeds" if size.seeds > 1 else "one seed, no intervals"
@@ -47,14 +47,14 @@ def numbers(rows: Sequence[SimulatedRow]) -> Table:
     knobs = list(dict.fromkeys(name for row in rows for name, _ in row.knobs))
     rounds = any(row.metric == "round" for row in rows)
     times = ("round_mean", "round_std", "round_p99") if rounds else ("mean", "std", "p50", "p99", "p999")
-    header = [*map(axis_words, axes), "policy", *map(axis_words, knobs)]
+    header = [*map(axis_name, axes), "policy", *map(axis_name, knobs)]
     header += [name.replace("_", " ").replace("p999", "p99.9") for name in times]
     header += ["extra work", "A_o - A_a", "degraded"]
     lines = []
     for row in rows:
         cell, own = dict(row.cell), dict(row.knobs)
-        line = [_word(cell.get(name)) for name in axes]
-        line += [f"**{row.label}**" if row.ours else row.label, *(_word(own.get(name)) for name in knobs)]
+        line = [value_name(name, cell.get(name)) for name in axes]
+        line += [f"**{row.label}**" if row.ours else row.label, *(value_name(name, own.get(name)) for name in knobs)]
         line[len(axes)] += " †" if row.overloaded else ""
         line += [_time(row, name) for name in times]
         change = row.metrics["accuracy_change"].value * 100
@@ -69,7 +69,3 @@ def _time(row: SimulatedRow, name: str) -> str:
         return ""
     spread = max(found.high - found.value, found.value - found.low) * 1000
     return f"{found.value * 1000:.1f}" + (f" ± {spread:.1f}" if spread and name.endswith("p99") else "")
-
-
-def _word(value: object) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collage.bench.report._numbers import axis_words, listed, percent, percent_range, times_range
-from collage.bench.simulated import Choice, MapRule, SimulatedRow, choices
+from collage.bench.report._numbers import listed, percent, percent_range, times_range
+from collage.bench.simulated import Choice, MapRule, SimulatedRow, axis_name, choices, value_name
 
 
 def say_map(rows: Sequence[SimulatedRow], rule: MapRule) -> list[str]:
@@ -60,6 +60,6 @@ def habit(own: Sequence[Choice], found: Sequence[Choice]) -> str:
             if mine * 2 > here:
                 mostly.append(value)
         if mostly and len(mostly) < len(every):
-            words = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in mostly]
-            said.append(f"mostly at {axis_words(axis)} {listed(words)}")
+            words = [value_name(axis, value) for value in mostly]
+            said.append(f"mostly at {axis_name(axis)} {listed(words)}")
     return "; ".join(said)

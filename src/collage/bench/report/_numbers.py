@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from collage.bench.simulated import Named, SimulatedRow
+from collage.bench.simulated import Named, SimulatedRow, axis_name, value_name
 
 
 def ms(seconds: float) -> str:
@@ -62,14 +62,9 @@ def where(cells: Sequence[Named], everywhere: Sequence[Named]) -> str:
     for axis, values in _by_axis(chosen).items():
         every = _by_axis(known)[axis]
         if len(values) < len(every):
-            said.append(f"{axis_words(axis)} {_values(values, every)}")
+            said.append(f"{axis_name(axis)} {_values(axis, values, every)}")
     count = f"in {len(chosen)} of {len(known)} settings"
     return f"{count} ({', '.join(said)})" if len(chosen) > 1 and said else f"at {', '.join(said)}" if said else count
-
-
-def axis_words(axis: str) -> str:
-    """An axis in words."""
-    return axis.rpartition(".")[2].replace("_", " ")
 
 
 def _by_axis(cells: Sequence[Named]) -> dict[str, list[Any]]:
@@ -81,13 +76,18 @@ def _by_axis(cells: Sequence[Named]) -> dict[str, list[Any]]:
     return found
 
 
-def _values(values: Sequence[Any], every: Sequence[Any]) -> str:
+def _values(axis: str, values: Sequence[Any], every: Sequence[Any]) -> str:
     """Neighbours as a range, others as a list."""
     at = [every.index(value) for value in values]
-    words = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values]
+    words = [value_name(axis, value) for value in values]
     if len(words) > 2 and sorted(at) == list(range(min(at), max(at) + 1)):
         return f"{words[0]} to {words[-1]}"
     return listed(words)
+
+
+def settings(values: Named) -> str:
+    """What a cell or some knobs are set to."""
+    return ", ".join(f"{axis_name(name)} {value_name(name, value)}" for name, value in values)
 
 
 def brief(row: SimulatedRow) -> str:

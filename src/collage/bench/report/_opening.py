@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from collage.bench.report._experiments import how, numbers
 from collage.bench.report._map_words import ranked, say_map
 from collage.bench.report._section import Picture, Section
 from collage.bench.report._store import Result
 from collage.bench.report._words import say
-from collage.bench.simulated import choices
+from collage.bench.simulated import Experiment, choices
 
 _WHAT = (
     "Many workers run the same image classifier. Now and then one of them is slow, and whoever waits for it waits"
@@ -40,28 +41,33 @@ def opening(results: Sequence[tuple[Path, Result]]) -> Section:
             " experiments/tail/map.toml` makes one. The figures below say what was found in each setting."
         )
         return Section("use", "Should I use this?", paragraphs=[_WHAT, advice])
-    folder, result = maps[0]
-    rows, experiment = [row for row in result.rows if row.kept], result.experiment
-    order = ranked(choices(rows, experiment.map))
-    total = sum(len(own) for _, own in order)
-    count = ", ".join(f"{label} in {len(own)}" for label, own in order)
-    rule, *said = say_map(rows, experiment.map)
+    folder, first = maps[0]
+    bullets = [line for _, result in maps for line in _of_map(result)]
     answer = (
-        "It depends on your load, on what a call costs beside its model, and on how often workers are slow."
-        f" Of {total} situations, the right policy is {count}."
+        "It depends on your load, on what a call costs beside its model, on how often workers are slow, and on how many"
+        " workers there are. In a square of the map stand the policy that is right there, and how many times lower its"
+        " p99 is than without backups."
     )
     return Section(
         "use",
         "Should I use this?",
         paragraphs=[_WHAT, answer],
-        bullets=said,
-        picture=Picture(folder / "figure.png", folder / "figure.svg", f"{experiment.title}. {answer}"),
-        notes=[rule, *_more(result)],
+        bullets=bullets,
+        picture=Picture(folder / "figure.png", folder / "figure.svg", first.experiment.title),
+        folded=numbers([row for row in first.rows if row.kept]),
+        notes=[say_map([row for row in first.rows if row.kept], first.experiment.map)[0], how(folder, first)],
     )
 
 
-def _more(result: Result) -> list[str]:
-    return [result.experiment.remark] if result.experiment.remark else []
+def _of_map(result: Result) -> list[str]:
+    rows = [row for row in result.rows if row.kept]
+    order = ranked(choices(rows, result.experiment.map))
+    count = ", ".join(f"{label} in {len(own)}" for label, own in order)
+    total = len({row.cell for row in rows})
+    return [
+        f"**{result.experiment.title}**: of {total} situations, {count}.",
+        *say_map(rows, result.experiment.map)[1:],
+    ]
 
 
 def headlines(results: Sequence[tuple[Path, Result]]) -> list[str]:
@@ -69,8 +75,12 @@ def headlines(results: Sequence[tuple[Path, Result]]) -> list[str]:
     found = []
     for _, result in results:
         experiment = result.experiment
-        if experiment.ours is not None and experiment.figure.kind in {"lines", "bars", "cdf"}:
+        if experiment.ours is not None and experiment.figure.kind in {"lines", "bars"} and not _sweeps(experiment):
             said = say(experiment, result.rows)
             if said:
                 found.append(f"**{experiment.title}**: {said[0]}")
     return found
+
+
+def _sweeps(experiment: Experiment) -> bool:
+    return any(entry.ours and entry.sweep for entry in experiment.policies)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from collage.bench.report._map_words import say_map
 from collage.bench.report._numbers import (
-    axis_words,
     brief,
     listed,
     ms,
@@ -14,6 +13,7 @@ from collage.bench.report._numbers import (
     percent,
     percent_range,
     points_range,
+    settings,
     times_range,
     where,
 )
@@ -50,7 +50,7 @@ def _headline(rows: Sequence[SimulatedRow], ours: Sequence[SimulatedRow]) -> str
     pairs = [(row, none[row.cell]) for row in ours if row.cell in none]
     if pairs:
         ratios = [theirs.p99 / own.p99 for own, theirs in pairs]
-        less = f"{times_range(ratios)} less" if min(ratios) >= 1 else f"a ratio of {times_range(ratios)}"
+        less = f"{times_range(ratios)} lower" if min(ratios) >= 1 else f"a ratio of {times_range(ratios)}"
         said += f"; without backups, longer than {ms_range(theirs.p99 for _, theirs in pairs)} ({less})"
     return f"{said}. The price: {percent_range(row.extra_work for row in ours)} extra work."
 
@@ -69,18 +69,12 @@ def _sweep(ours: Sequence[SimulatedRow], cells: Sequence[Named]) -> str:
         if not own:
             continue
         best = min(own, key=lambda row: row.p99)
-        knob = ", ".join(f"{axis_words(name)} {_value(value)}" for name, value in best.knobs)
-        at = "" if len(cells) == 1 else ", ".join(f"{axis_words(name)} {_value(value)}" for name, value in cell) + ": "
+        at = f"At {settings(cell)}" if cell else f"With {best.label}"
         said.append(
-            f"{at}p99 goes from {ms_range(row.p99 for row in own)} over extra work of"
-            f" {percent_range(row.extra_work for row in own)}; it is lowest, {ms(best.p99)}, at {knob}"
-            f" ({percent(best.extra_work)} extra work)"
+            f"{at} p99 is {ms_range(row.p99 for row in own)}, at {percent_range(row.extra_work for row in own)} extra"
+            f" work; it is lowest at {settings(best.knobs)}."
         )
-    return f"{ours[0].label}: {'; '.join(said)}." if said else ""
-
-
-def _value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return " ".join([f"The knob of {ours[0].label} was turned.", *said]) if said else ""
 
 
 def _rivals(found: Sequence[Comparison], cells: Sequence[Named], *, swept: bool) -> list[str]:
@@ -126,12 +120,12 @@ def _placed(pairs: Sequence[tuple[SimulatedRow, SimulatedRow]], cells: Sequence[
     """A rival, where, and at the place where the two differ most: both figures."""
     ours, rival = max(pairs, key=lambda pair: abs(pair[0].p99 - pair[1].p99) / min(pair[0].p99, pair[1].p99))
     place = where([own.cell for own, _ in pairs], cells)
-    knob = f"{', '.join(f'{axis_words(n)} {_value(v)}' for n, v in ours.knobs)}, " if swept and ours.knobs else ""
-    most = "at most " if len(pairs) > 1 else ""
-    return f"{brief_name(rival)} {place} ({most}{knob}{ms(rival.p99)} against {ms(ours.p99)})"
+    knob = f"{settings(ours.knobs)}, " if swept and ours.knobs else ""
+    most = "at the widest " if len(pairs) > 1 else ""
+    return f"{_priced(rival)} {place} ({most}{knob}{ms(rival.p99)} against {ms(ours.p99)})"
 
 
-def brief_name(row: SimulatedRow) -> str:
+def _priced(row: SimulatedRow) -> str:
     """A policy with what it spends."""
     return f"{row.label} [{percent(row.extra_work)}]"
 
@@ -184,9 +178,8 @@ def say_frontier(rows: Sequence[SimulatedRow]) -> list[str]:
             if not front or row.p99 < front[-1].p99 * 0.98:
                 front.append(row)
         steps = [brief(row) for row in _thinned(front)]
-        at = ", ".join(f"{axis_words(name)} {_value(value)}" for name, value in cell)
-        said.append(f"{at.capitalize() or 'Here'}: the more extra work one allows, {', then '.join(steps)}.")
-    return ["The fastest policy for what it spends, from left to right.", *said, *_beyond(rows, [r.cell for r in rows])]
+        said.append(f"{settings(cell).capitalize() or 'Here'}: {', then '.join(steps)}.")
+    return ["Who is fastest, the more extra work one allows.", *said, *_beyond(rows, [r.cell for r in rows])]
 
 
 def _thinned(front: Sequence[SimulatedRow]) -> list[SimulatedRow]:

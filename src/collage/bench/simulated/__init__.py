@@ -3,6 +3,7 @@
 from collage.bench.simulated._expand import Named, Point, Tried, load_experiment, points
 from collage.bench.simulated._fair import Comparison, compare_rows
 from collage.bench.simulated._journal import PointJournal
+from collage.bench.simulated._names import axis_name, value_name
 from collage.bench.simulated._right import Choice, choices
 from collage.bench.simulated._row import Estimate, SimulatedRow
 from collage.bench.simulated._run import Step, run_points, total_queries
@@ -26,6 +27,7 @@ __all__ = [
     "Size",
     "Step",
     "Tried",
+    "axis_name",
     "choices",
     "compare_rows",
     "load_experiment",
@@ -34,4 +36,5 @@ __all__ = [
     "summarise",
     "terminal_table",
     "total_queries",
+    "value_name",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from collage.bench.simulated._names import value_name
 from collage.bench.simulated._row import SimulatedRow
 
 
@@ -25,9 +26,9 @@ def terminal_table(rows: Sequence[SimulatedRow], *, title: str, most: int | None
         cell, own = dict(row.cell), dict(row.knobs)
         figures = [f"{row.metrics[name].value * 1000:.1f}" if name in row.metrics else "" for name in times]
         table.add_row(
-            *(_word(cell.get(name)) for name in axes),
+            *(value_name(name, cell.get(name)) for name in axes),
             row.label + " †" * row.overloaded,
-            *(_word(own.get(name)) for name in knobs),
+            *(value_name(name, own.get(name)) for name in knobs),
             *figures,
             f"{row.extra_work:.1%}",
             f"{row.metrics['accuracy_change'].value * 100:+.2f}",
@@ -42,7 +43,3 @@ def _caption(rows: Sequence[SimulatedRow]) -> str:
     if any(row.overloaded for row in rows):
         said += "\n† overloaded: its queue grows as long as the load lasts"
     return said
-
-
-def _word(value: object) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
