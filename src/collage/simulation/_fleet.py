@@ -63,7 +63,10 @@ class Fleet:
     def start(self, start: Start) -> None:
         """A job is sent to its worker."""
         run = self._runs[start.job] = Run(start, self._machines[start.worker])
-        self._travel(self._arrive, run)
+        if self._network is None:
+            self._arrive(run)
+        else:
+            self._travel(self._arrive, run)
 
     def cancel(self, job: JobId) -> None:
         """Nobody needs it any more."""
@@ -100,21 +103,27 @@ class Fleet:
             run.machine.waiting.append(run)
 
     def _begin(self, run: Run) -> None:
-        machine, now, source = run.machine, self._stage.now, run.start.source
-        seconds = self._costs[source].of(machine.times.draw(now), len(run.start.queries))
+        machine, stage, source = run.machine, self._stage, run.start.source
+        now, (ratio, overhead, per_query) = stage.now, self._costs[source]
+        if per_query:
+            ratio += per_query * len(run.start.queries)
+        seconds = machine.times.draw(now) * ratio + overhead
         ends = finish(machine.phases, now, seconds) if machine.phases else now + seconds
         machine.running, run.began, run.ends = run, now, ends
         self._computed += ends - now
-        self._stage.at(ends, self._end, run)
+        stage.at(ends, self._end, run)
         if source is Source.SINGLE and ends - now > self._slow_above:
-            self._stage.tell(self._stage.dispatcher.hurry, run.start.queries[0])
+            stage.tell(stage.dispatcher.hurry, run.start.queries[0])
 
     def _end(self, run: Run) -> None:
         if run.over:
             return
         run.over = True
         self._next(run.machine)
-        self._travel(self._deliver, run)
+        if self._network is None:
+            self._deliver(run)
+        else:
+            self._travel(self._deliver, run)
 
     def _next(self, machine: Machine) -> None:
         machine.running = None
