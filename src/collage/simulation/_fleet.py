@@ -56,6 +56,7 @@ class Fleet:
         self._slow_above = costs[Source.SINGLE].of(limit)
         for machine in machines:
             self._up(machine)
+            self._await_crash(machine, 0.0)
 
     # What the dispatcher says.
 
@@ -165,23 +166,27 @@ class Fleet:
     # Coming and going.
 
     def _up(self, machine: Machine) -> None:
+        machine.up = True
         stage = self._stage
         stage.tell(stage.dispatcher.worker, machine.name, WorkerState.UP, machine.roles, self._slots)
-        crashes = self._scenario.crashes
-        if crashes is not None and machine.failures is not None:
-            after = float(machine.failures.exponential(crashes.every))
-            stage.at(stage.now + after, self._crash, (machine, machine.lives))
 
-    def _crash(self, life: tuple[Machine, int]) -> None:
-        machine, lives = life
-        if lives == machine.lives and self._scenario.crashes is not None:
-            self._down(machine, self._scenario.crashes.restart)
+    def _await_crash(self, machine: Machine, since: float) -> None:
+        """By the clock, whatever else happens to the machine, so that it crashes alike under every policy."""
+        if machine.failures is not None and self._scenario.crashes is not None:
+            after = float(machine.failures.exponential(self._scenario.crashes.every))
+            self._stage.at(since + after, self._crash, machine)
+
+    def _crash(self, machine: Machine) -> None:
+        assert self._scenario.crashes is not None
+        restart = self._scenario.crashes.restart
+        if machine.up:  # else it is being restarted
+            self._down(machine, restart)
+        self._await_crash(machine, self._stage.now + restart)
 
     def _down(self, machine: Machine, restart: float) -> None:
-        machine.lives += 1
         if machine.running is not None and machine.running.ends > self._stage.now:
             self._cut(machine.running, self._stage.now)
-        machine.running = None
+        machine.up, machine.running = False, None
         machine.waiting.clear()
         for run in [run for run in self._runs.values() if run.machine is machine]:
             run.over = True
