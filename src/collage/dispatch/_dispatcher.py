@@ -198,7 +198,7 @@ class Dispatcher:
             patience=learnt.patience if known and policy.accept != "first" else None,
             trigger=learnt.trigger if known else None,
             balance=self._ledger.budget.balance,
-            paused=self._backups_paused_until > now,
+            paused=self._cover.backups_paused_until > now,
             workers=tuple(worker.view(usual, now) for worker in self._ledger.pool),
         )
 
