@@ -109,6 +109,7 @@ class Dispatcher:
         elif state is WorkerState.DRAINING:
             pool.drain(worker, now)
         elif (gone := pool.leave(worker)) is not None:
+            self.stats.workers_lost += not gone.draining
             for number in list(gone.jobs):
                 self._cover.lose(self._ledger.jobs.pop(number), now)
         return self._go_on(now)
@@ -197,6 +198,7 @@ class Dispatcher:
             patience=learnt.patience if known and policy.accept != "first" else None,
             trigger=learnt.trigger if known else None,
             balance=self._ledger.budget.balance,
+            paused=self._cover.backups_paused_until > now,
             workers=tuple(worker.view(usual, now) for worker in self._ledger.pool),
         )
 
