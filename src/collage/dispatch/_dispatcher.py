@@ -24,8 +24,10 @@ from collage.dispatch._answering import Answers
 from collage.dispatch._budget import Budget
 from collage.dispatch._covering import Cover
 from collage.dispatch._events import Action, JobId, Outcome, QueryId, Role, Source, Why, WorkerId, WorkerState
+from collage.dispatch._groups import Groups
 from collage.dispatch._learnt import Learnt
 from collage.dispatch._ledger import Ledger
+from collage.dispatch._plan import Plan
 from collage.dispatch._policy import Policy
 from collage.dispatch._records import Query
 from collage.dispatch._starting import Starter
@@ -37,7 +39,8 @@ from collage.dispatch._workers import Worker
 class Dispatcher:
     """Decides which job runs where, and which answer is given. Times are seconds on one clock that never goes back.
 
-    capacity: queries that one job of the policy's code can hold. control_share: of queries, 0..1, whose losers are left
+    capacity: queries that one job of the policy's code can hold, where it holds several; or all the sizes there are a
+    model for, of which the smallest that suffices is taken. control_share: of queries, 0..1, whose losers are left
     to run to their end. max_queue: queries waiting for a worker, beyond which new ones are rejected.
     """
 
@@ -45,7 +48,7 @@ class Dispatcher:
         self,
         policy: Policy,
         *,
-        capacity: int = 1,
+        capacity: int | Sequence[int] = 1,
         control_share: float = 0.01,
         max_queue: int = 100_000,
         seed: int = 0,
@@ -56,12 +59,18 @@ class Dispatcher:
         self._random = random.Random(seed)
         self._now = 0.0
         self._learnt = Learnt(policy)
-        self._ledger = Ledger(Budget(policy.budget, policy.burst, self._learnt.singles), shared_jobs=capacity > 1)
+        sizes = (capacity,) if isinstance(capacity, int) else tuple(sorted(set(capacity)))
+        if not sizes or sizes[0] < 1:
+            raise ValueError(f"capacity: one or more sizes of at least 1 are needed, not {capacity}")
+        budget = Budget(policy.budget, policy.burst, self._learnt.singles)
+        kinds = {code.degraded for code in policy.codes}
+        self._ledger = Ledger(budget, Groups(shared=sizes[-1] > 1, apart=len(kinds) > 1))
         self._timers = Timers(self._timer_alive)
-        self._cover = Cover(policy, self._ledger, self._learnt, self._timers)
+        self._plan = Plan(policy, sizes, self._learnt, self._ledger.pool, budget)
+        self._cover = Cover(policy, self._plan, self._ledger, self._learnt, self._timers)
         self._joints = self._cover.joints
         self._answers = Answers(policy, self._ledger, self._learnt, self._timers, self._cover)
-        self._starter = Starter(policy, self._ledger, self._learnt, self._timers, self._cover, capacity=capacity)
+        self._starter = Starter(policy, self._plan, self._learnt, self._timers, self._cover, ledger=self._ledger)
 
     # Events.
 
@@ -123,7 +132,8 @@ class Dispatcher:
                 worker.recent.append(seconds)
             else:
                 self._cover.backup_ended_well()
-            self._learnt.observe(ended, seconds)
+            if self._learnt.observe(ended, seconds):
+                self._plan.renew(now)
             ledger.pay(ended, now)
             if source.joint:
                 for query in queries:
@@ -188,7 +198,7 @@ class Dispatcher:
             waiting=self._ledger.waiting,
             in_flight=self._ledger.open,
             patience=learnt.patience if known and policy.accept != "first" else None,
-            trigger=learnt.trigger if known else None,
+            trigger=self._plan.any.age if known else None,
             balance=self._ledger.budget.balance,
             workers=tuple(worker.view(usual, now) for worker in self._ledger.pool),
         )

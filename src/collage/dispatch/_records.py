@@ -42,6 +42,7 @@ class Job:
     started: float
     extra: bool  # paid from the budget
     cost: float  # seconds taken from the budget as it started
+    capacity: int = 1  # queries it could hold
     kept: bool = False  # joint ones: may still give an answer, now or when others' singles have ended
     arrived: bool = False  # joint ones: the output is there
     asked: frozenset[int] = frozenset()  # joint ones: positions that were to be decoded

@@ -131,5 +131,13 @@ class WorkerPool:
             role in worker.roles and not worker.draining and not worker.silent for worker in self._workers.values()
         )
 
+    def slots(self, role: Role) -> int:
+        """Jobs that workers which may run `role` can run at once."""
+        return sum(
+            worker.slots
+            for worker in self._workers.values()
+            if role in worker.roles and not worker.draining and not worker.silent
+        )
+
     def _forget_free(self, worker: Worker) -> None:
         self._free.get(worker.roles, {}).pop(worker.id, None)
