@@ -63,6 +63,7 @@ policies = st.builds(
             "patience_quantile": st.sampled_from([0.0, 0.5, 0.9]),
             "close_when_full": st.booleans(),
             "second_line": st.booleans(),
+            "placement": st.sampled_from(["idle", "speed"]),
             "overtake": st.booleans(),
         },
     ),

@@ -3,9 +3,11 @@
 The rules, which `tests/dispatch/test_machine.py` walks at random:
 
     1. Every query gets exactly one outcome, Answer or Reject, and then exactly one Settled.
-    2. A query's first single starts as soon as a worker is free, first come first served. Backups start only for
-       queries without an outcome, and wait behind singles until patience with their oldest query has ended (unless the
-       policy says beside, or not to overtake): a few late queries then weigh more than a little wait for all.
+    2. A query's first single starts as soon as a worker is free, first come first served; with placement by speed, a
+       slow one only if waiting for another would take longer. Backups start only for queries without an outcome, and
+       wait behind singles until patience with their oldest query has ended (unless the policy says beside, or not to
+       overtake): a few late queries then weigh more than a little wait for all. Where the next single has waited as
+       long, all are late, and singles go first again.
     3. Queries of different keys never share a job; one that refuses degraded answers is in none that gives such.
     4. A single's or replica's answer is given at once, a backup's when the policy accepts it, when no single of the
        query runs any more, or at the deadline.
@@ -30,6 +32,7 @@ from collage.dispatch._ledger import Ledger
 from collage.dispatch._plan import Plan
 from collage.dispatch._policy import Policy
 from collage.dispatch._records import Query
+from collage.dispatch._speed import Speeds
 from collage.dispatch._starting import Starter
 from collage.dispatch._stats import DispatchStats, DispatchView
 from collage.dispatch._watch import NEVER, Timers
@@ -69,6 +72,7 @@ class Dispatcher:
         self._plan = Plan(policy, sizes, self._learnt, self._ledger.pool, budget)
         self._cover = Cover(policy, self._plan, self._ledger, self._learnt, self._timers)
         self._joints = self._cover.joints
+        self._speeds = Speeds() if policy.placement == "speed" else None
         self._answers = Answers(policy, self._ledger, self._learnt, self._timers, self._cover)
         self._starter = Starter(policy, self._plan, self._learnt, self._timers, self._cover, ledger=self._ledger)
 
@@ -80,7 +84,7 @@ class Dispatcher:
         """A new query. Raises ValueError for an id that is in use."""
         ledger = self._ledger
         control = self._random.random() < self._control_share
-        new = Query(query, key, deadline, accept_degraded, control)
+        new = Query(query, key, deadline, accept_degraded, control, now)
         ledger.enter(new)
         if deadline is not None and deadline <= now:
             ledger.reject(new, Why.DEADLINE)
@@ -130,6 +134,8 @@ class Dispatcher:
             if source.role is Role.SINGLE:
                 worker.failures = 0
                 worker.recent.append(seconds)
+                if self._speeds is not None and self._learnt.warm:
+                    self._judge(worker, seconds, now)
             else:
                 self._cover.backup_ended_well()
             if self._learnt.observe(ended, seconds):
@@ -214,7 +220,7 @@ class Dispatcher:
         if ledger.touched:
             self._joints.look(now)
         grouped = ledger.groups.open
-        if grouped and self.policy.overtake:
+        if grouped and self.policy.overtake and not starter.crowded(now):
             starter.backups(now, self._learnt.patience)
         starter.singles(now)
         if ledger.resends:
@@ -224,6 +230,13 @@ class Dispatcher:
         if ledger.touched:
             self._joints.look(now)
         return ledger.take_actions()
+
+    def _judge(self, worker: Worker, seconds: float, now: float) -> None:
+        """Whether this worker is slow, by its last single."""
+        assert self._speeds is not None
+        if self._speeds.observe(worker, seconds, self._learnt.singles.quantile(0.5), now):
+            self._ledger.pool.update(worker, now)
+            self._timers.add(worker.slow_until, self._ledger.pool.update, worker)
 
     def _timer_alive(self, what: object) -> bool:
         """Timers of a query are called only while it has no outcome."""

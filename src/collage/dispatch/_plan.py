@@ -184,15 +184,18 @@ class Plan:
 
         More people wait for less as the age grows: fewer singles get so old, and more queries share a backup.
         """
+        share = self._budget.share
+        if share <= 0:
+            return NEVER, 0.0
         least = self._work(code, age)
-        if least <= self._budget.share:
+        if least <= share:
             return age, least
         most = max(age, self._learnt.singles.quantile(0.999))
-        if self._budget.share <= 0 or self._work(code, most) > self._budget.share:
+        if self._work(code, most) > share:
             return NEVER, 0.0
         for _ in range(8):
             middle = (age + most) / 2
-            if self._work(code, middle) <= self._budget.share:
+            if self._work(code, middle) <= share:
                 most = middle
             else:
                 age = middle

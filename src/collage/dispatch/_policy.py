@@ -46,7 +46,17 @@ class Policy(BaseModel):
     )
     close_when_full: bool = Field(default=True, description="a full group does not wait until its oldest query is late")
     beside: bool = Field(default=False, description="backups queue beside singles instead of behind them")
-    overtake: bool = Field(default=True, description="but not any longer once their oldest query's patience has ended")
+    overtake: bool = Field(
+        default=True,
+        description="but not any longer once their oldest query's patience has ended, and the next single has waited less",
+    )
+
+    # Placement: which of the free workers gets a job.
+    placement: Literal["idle", "speed"] = Field(
+        default="idle",
+        description="the one that has been idle for longest; speed: and one that is predicted to be slow only where "
+        "waiting for another would take longer",
+    )
 
     # Accept: when its answer is taken.
     accept: Literal["first", "patience", "confident"] = Field(
@@ -155,9 +165,11 @@ PRESETS: dict[str, Policy] = {
         code=Source.COLLAGE,
         among=(Source.CHEAP, Source.REPLICA),
         trigger="in_time",
+        placement="speed",
         second_line=True,
         budget=0.2,
         idle_share=0.75,
+        burst=10,
     ),
     # As `collage`, but a batch of a small single: for servers that take several images in a call.
     "batch": Policy(code=Source.BATCH, trigger_quantile=0.75, second_line=True, budget=0.2),

@@ -16,6 +16,7 @@ class Query:
     deadline: float | None
     accept_degraded: bool
     control: bool
+    entered: float  # when it was submitted
     started: float = -1.0  # when its first single did; below 0: not yet
     waiting: bool = True  # for a worker to run its single
     attempts: int = 0  # singles started

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collage.dispatch._covering import Cover
-from collage.dispatch._events import QueryId, Source, Why
+from collage.dispatch._events import QueryId, Role, Source, Why
 from collage.dispatch._learnt import Learnt
 from collage.dispatch._ledger import Ledger
 from collage.dispatch._plan import Plan
@@ -38,7 +38,7 @@ class Starter:
                 queue.popleft()
                 continue
             # Rather not on a worker that runs a job of this query already.
-            worker = pool.find(Source.SINGLE.role, query.jobs)
+            worker = pool.find(Role.SINGLE, query.jobs) or self._slow(query)
             if worker is None:
                 self._watch_for_workers(now)
                 return
@@ -48,13 +48,26 @@ class Starter:
                 self._start(worker, source, (query,), now, cost=cost)
         self._nobody_since = None
 
+    def _slow(self, query: Query) -> Worker | None:
+        """A worker that is predicted to be slow, where the queue is so long that waiting for another takes longer."""
+        slow = self._ledger.pool.find_slow(Role.SINGLE, query.jobs)
+        long = slow is not None and self._ledger.waiting >= (slow.slowness - 1.0) * self._ledger.pool.steady
+        return slow if long else None
+
+    def crowded(self, now: float) -> bool:
+        """Whether the next single has waited for longer than the patience with any: then all are late, and no backup
+        goes first.
+        """
+        queue = self._ledger.queue
+        return bool(queue) and now - queue[0][0].entered > self._learnt.patience
+
     def resends(self, now: float) -> None:
         """Late singles once more, as the second line wants."""
         resends = self._ledger.resends
         while resends:
             query = resends[0]
             if not query.done and not query.waiting:
-                worker = self._ledger.pool.find(Source.REPLICA.role, query.jobs)
+                worker = self._ledger.pool.find(Role.SINGLE, query.jobs)
                 cost = self._learnt.singles.mean
                 if worker is None or not self._affords(query, cost):
                     return
@@ -157,7 +170,7 @@ class Starter:
 
     def _watch_for_workers(self, now: float) -> None:
         """Nobody is free. Where nobody is even there, queries fail after a while."""
-        if not self._ledger.waiting or self._ledger.pool.can(Source.SINGLE.role):
+        if not self._ledger.waiting or self._ledger.pool.can(Role.SINGLE):
             self._nobody_since = None
         elif self._nobody_since is None:
             self._nobody_since = now
@@ -168,7 +181,7 @@ class Starter:
 
     def _give_up(self, _nothing: None, now: float) -> None:
         since = self._nobody_since
-        if since is None or now < since + self._policy.grace or self._ledger.pool.can(Source.SINGLE.role):
+        if since is None or now < since + self._policy.grace or self._ledger.pool.can(Role.SINGLE):
             return
         self._nobody_since = None  # who comes later waits for a grace of their own
         for query, _ in list(self._ledger.queue):
