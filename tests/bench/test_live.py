@@ -51,6 +51,34 @@ def test_policies_side_by_side(make_bench: MakeBench, tmp_path: Path) -> None:
     assert len({row.a_a for row in rows}) == 1  # the same images for all
 
 
+def test_a_client_that_hedges_by_itself_stands_beside_them(make_bench: MakeBench, tmp_path: Path) -> None:
+    changes = {"hedge-python": {"trigger_quantile": 0.8, "budget": 0.5}}
+    settings = make_bench(policies=["none", "hedge-python"], blocks=1, requests=300, overrides=changes)
+    journal = journal_of(settings, tmp_path)
+    asyncio.run(run_bench(settings, journal))
+
+    rows, _ = report_bench(settings, journal, tmp_path, command="test")
+    none, hedged = rows
+    assert (none.policy, none.extra_work, hedged.policy) == ("none", 0, "hedge-python")
+    assert (hedged.requests, hedged.failed, hedged.degraded_share) == (300, 0, 0)
+    assert hedged.a_o == hedged.a_a == none.a_a
+    assert 0 < hedged.backups_per_query < 0.5
+    assert 0 < hedged.extra_work < 0.5
+
+
+def test_stopped_processes_lose_no_request(make_bench: MakeBench, tmp_path: Path) -> None:
+    times = {"scale": 0.1, "normal_seconds": 6.0, "stopped_seconds": 4.0}
+    settings = make_bench(policies=["none", "collage"], stragglers=["stopped"], requests=400, blocks=1, times=times)
+    journal = journal_of(settings, tmp_path)
+    asyncio.run(run_bench(settings, journal))
+
+    none, collage = report_bench(settings, journal, tmp_path, command="test")[0]
+    assert (none.straggler, none.requests, none.failed, none.degraded_share) == ("stopped", 400, 0, 0)
+    assert (collage.requests, collage.failed) == (400, 0)
+    assert none.a_o == collage.a_o == none.a_a
+    assert sum(result.overruns for result in journal.done.values()) == 0  # a stop is not the machine's doing
+
+
 def test_a_stopped_run_goes_on_where_it_was(make_bench: MakeBench, tmp_path: Path) -> None:
     settings = make_bench(policies=["none", "collage"], blocks=1, requests=60, warmup=0)
     first, second = turns(settings)

@@ -117,12 +117,24 @@ def test_backups_wait_behind_singles(stage: Any, overtake: bool, age: float) -> 
 def test_backups_overtake_singles_once_patience_has_ended(stage: Any) -> None:
     s = stage("collage", workers=2, trigger_quantile=0.5)
     s.learn()
-    first, second, third = s.submit(), s.submit(), s.submit()
-    s.wait(1.2)
+    first, second = s.submit(), s.submit()
+    s.wait(0.5)
+    third = s.submit()
+    s.wait(0.7)
     s.complete(s.job_of(second))
     assert [start.queries for start in s.backups()] == [(first,)]
     s.complete(s.backups()[0].job)
     assert s.answers()[first] is Source.COLLAGE
+    assert s.job_of(third)
+
+
+def test_backups_overtake_nobody_who_has_waited_as_long(stage: Any) -> None:
+    s = stage("collage", workers=2, trigger_quantile=0.5)
+    s.learn()
+    _, second, third = s.submit(), s.submit(), s.submit()
+    s.wait(1.2)
+    s.complete(s.job_of(second))
+    assert not s.backups()
     assert s.job_of(third)
 
 
@@ -242,7 +254,7 @@ def test_the_job_of_a_dead_worker_is_covered(stage: Any) -> None:
     s.complete(s.job_of(first))
     s.complete(s.job_of(third))
     assert set(s.answers()) == {first, second, third}
-    assert s.dispatcher.stats.covered == 1
+    assert s.dispatcher.stats.covered == s.dispatcher.stats.workers_lost == 1
 
 
 def test_the_tiles_of_a_lost_collage_are_in_the_next(stage: Any) -> None:
@@ -385,7 +397,10 @@ def test_a_draining_worker_ends_what_it_runs(stage: Any) -> None:
     assert set(s.answers()) == {first}
     assert not s.running
     s.do(s.dispatcher.worker("w0", WorkerState.UP, frozenset({Role.SINGLE}), 1, s.now))
-    assert s.job_of(second)
+    s.complete(s.job_of(second))
+    s.do(s.dispatcher.worker("w0", WorkerState.DRAINING, frozenset({Role.SINGLE}), 1, s.now))
+    s.lose("w0")
+    assert s.dispatcher.stats.workers_lost == 0  # it went because it was told to
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -454,16 +469,19 @@ def test_a_backup_model_that_takes_workers_along_pauses(stage: Any, how: str) ->
     s.submit()
     s.wait(1.06)
     (collage,) = s.backups()
+    assert not s.dispatcher.view(s.now).paused
     if how == "lost":
         s.lose(collage.worker)
     else:
         s.wait(6.0)
     s.submit()
     s.wait(2.0)
+    assert s.dispatcher.view(s.now).paused
     assert s.dispatcher.stats.started[Source.COLLAGE] == 1
     for job in list(s.running):
         s.complete(job)
     s.wait(60.0)
+    assert not s.dispatcher.view(s.now).paused
     s.submit()
     s.wait(1.06)
     assert s.dispatcher.stats.started[Source.COLLAGE] == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -31,19 +33,25 @@ def test_an_idle_gateway_shows_all_that_there_is(gateway: Any) -> None:
     assert names >= {
         "collage_agreement_agreed_total",
         "collage_agreement_compared_total",
+        "collage_backups_paused",
         "collage_backups_sent_total",
         "collage_backups_won_total",
         "collage_budget_exhausted_total",
+        "collage_budget_ratio",
         "collage_build_info",
         "collage_degraded_answers_total",
         "collage_extra_work_seconds_total",
         "collage_http_body_bytes",
         "collage_queries_in_flight",
+        "collage_queries_most",
+        "collage_queries_rejected_total",
         "collage_queries_waiting",
         "collage_ready",
         "collage_single_work_seconds_total",
         "collage_worker_state",
+        "collage_workers_lost_total",
         "collage_workers_up",
+        "collage_workers_wanted",
     }
 
 
@@ -94,6 +102,17 @@ def test_what_cannot_be_read_as_a_query_is_a_rejected_one(gateway: Any) -> None:
     for path, body, status in asked:
         assert gateway.ask("POST", path, body)[0] == status
     assert _samples(gateway)["collage_queries_rejected_total"]["invalid",] == before + len(asked)
+
+
+def test_a_worker_that_dies_is_missed_and_counted(start_gateway: Any) -> None:
+    gateway = start_gateway(workers=2)
+    (victim, _) = gateway.worker_pids()
+    assert (gateway.metrics()["collage_workers_up"], gateway.metrics()["collage_workers_wanted"]) == (2, 2)
+    os.kill(victim, signal.SIGKILL)
+    gateway.await_metric("collage_workers_lost_total", 1)
+    gateway.await_metric("collage_workers_up", 2)  # it is back
+    assert gateway.metrics()["collage_workers_wanted"] == 2
+    assert gateway.stop()[0] == 0
 
 
 def test_the_histogram_is_fine_enough_for_one_in_a_thousand(gateway: Any, png: Any) -> None:

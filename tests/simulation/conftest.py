@@ -127,3 +127,9 @@ def play() -> Any:
         return Played(dispatcher.said, known, simulator, fleet, tally)
 
     return played
+
+
+@pytest.fixture
+def recorder() -> type[Recorder]:
+    """A dispatcher whose `said` is all that it said, with the times."""
+    return Recorder

@@ -100,6 +100,26 @@ def spoilt(tile: int, column: int) -> NDArray[np.float32]:
 
 # 24 fills the collages; 25 and 3 do not.
 @pytest.mark.parametrize("count", [24, 25, 3])
+def test_an_isolated_collage_is_answered_once_and_checked(make_reader: Callable[..., LoadedModel], count: int) -> None:
+    bias = np.zeros((4, 4), np.float32)
+    bias[:, 3] = [100, 100, 100, 100]  # says unknown everywhere: a wrong answer that is the same at every tile
+    for name, wrong, accuracy in (("right", None, 1.0), ("wrong", bias, 0.0)):
+        model = make_reader(name, 2, wrong, single_sha256="0" * 64, isolated=True)
+        found = evaluate_collage(model, greys(count))
+        assert found.per_position == found.per_fill == [accuracy] * 4
+        assert found.accuracy == accuracy == found.answers.accuracy(greys(count).labels)
+
+
+@pytest.mark.parametrize("count", [24, 25, 3])
+def test_a_card_that_says_isolated_of_a_net_that_is_not_is_refused(
+    make_reader: Callable[..., LoadedModel], count: int
+) -> None:
+    model = make_reader("reader", 2, spoilt(2, 3), single_sha256="0" * 64, isolated=True)
+    with pytest.raises(ModelError, match="reader: its card says isolated"):
+        evaluate_collage(model, greys(count))
+
+
+@pytest.mark.parametrize("count", [24, 25, 3])
 def test_a_tile_that_is_always_unknown_costs_just_its_share(
     make_reader: Callable[..., LoadedModel], count: int
 ) -> None:

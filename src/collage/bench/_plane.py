@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from collage.bench._settings import BenchSettings
+from collage.bench._settings import RIVALS, BenchSettings
 from collage.bench._stage import Stage
 from collage.dispatch import Role, Source
 from collage.engines import Engine
@@ -31,7 +31,7 @@ class Work(NamedTuple):
 
 def backup_source(settings: BenchSettings, policy: str) -> Source | None:
     """What answers beside the single under this policy; None where nothing does."""
-    return settings.policy(policy).code
+    return None if policy in RIVALS else settings.policy(policy).code
 
 
 def load_models(settings: BenchSettings) -> dict[Role, LoadedModel]:
@@ -72,8 +72,8 @@ def open_plane(policy: str, settings: BenchSettings, stage: Stage, engine: Engin
         "single": settings.models.single,
         "backup": None if source is None else _backup_name(settings, source),
         "workers": len(stage.local.workers),
-        "policy": policy,
-        "policy_overrides": settings.overrides.get(policy, {}),
+        "policy": "none" if policy in RIVALS else policy,
+        "policy_overrides": {} if policy in RIVALS else settings.overrides.get(policy, {}),
         "max_queue": 100_000,
     }
     return DataPlane(_Serving(**serving), engine=engine)

@@ -8,12 +8,16 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from collage.bench._toml import load_toml
 from collage.dispatch import PRESETS, Policy, get_policy, worker_roles
 from collage.exceptions import SettingsError
+from collage.files import load_toml
 from collage.simulation import EpisodeTimes, ProfileTimes, ServiceTimes, TraceTimes, load_profile, load_times
 
-Straggler = Literal["iid", "episodes"]
+# Independently slow jobs; workers whose drawn times are slow for a while; worker processes that are really stopped.
+Straggler = Literal["iid", "episodes", "stopped"]
+
+# Rivals that are not presets: each is before a gateway with the preset `none`, and takes numbers of the second one.
+RIVALS = {"hedge-python": "hedge"}
 
 
 class _Part(BaseModel):
@@ -37,8 +41,11 @@ class Times(_Part):
     profile: str = Field(default="resnet34-cpu", description="a shipped profile, or a profile's file")
     trace: Path | None = Field(default=None, description="draw from this trace itself instead (not for episodes)")
     scale: float = Field(default=1.0, gt=0, le=10, description="every drawn time is multiplied by this")
-    normal_seconds: float = Field(default=60.0, gt=0, description="episodes: mean length of a worker's normal time")
+    normal_seconds: float = Field(
+        default=60.0, gt=0, description="episodes, stopped: mean length of a worker's normal time"
+    )
     slow_seconds: float = Field(default=3.0, gt=0, description="episodes: mean length of a slow one")
+    stopped_seconds: float = Field(default=1.0, gt=0, description="stopped: mean length of a stop")
 
 
 class CallCost(_Part):
@@ -97,9 +104,10 @@ class BenchSettings(_Part):
         for field, values in (("policies", self.policies), ("loads", self.loads), ("stragglers", self.stragglers)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{field}: each value once (got {values})")
-        unknown = sorted({*self.policies, *self.overrides} - set(PRESETS))
+        known = [*PRESETS, *RIVALS]
+        unknown = sorted({*self.policies, *self.overrides} - set(known))
         if unknown:
-            raise ValueError(f"policies: {', '.join(unknown)}: no such preset; there are {', '.join(PRESETS)}")
+            raise ValueError(f"policies: {', '.join(unknown)}: no such preset; there are {', '.join(known)}")
         if not all(0 < load <= 2 for load in self.loads):
             raise ValueError(f"loads: each above 0 and at most 2 (got {self.loads})")
         for name in {*self.policies, *self.overrides}:
@@ -111,7 +119,7 @@ class BenchSettings(_Part):
 
     def policy(self, name: str) -> Policy:
         """A preset as this experiment has it. Raises SettingsError for a change that it does not take."""
-        return get_policy(name, **self.overrides.get(name, {}))
+        return get_policy(RIVALS.get(name, name), **self.overrides.get(name, {}))
 
     @property
     def fingerprint(self) -> str:
@@ -126,13 +134,17 @@ class BenchSettings(_Part):
         if straggler == "episodes":
             profile = load_profile(times.profile)
             return EpisodeTimes(profile, times.normal_seconds, times.slow_seconds, times.scale)
+        if straggler == "stopped":
+            return ProfileTimes(load_profile(times.profile).without_slow(), times.scale)
         if times.trace is not None:
             return TraceTimes(load_times(times.trace), scale=times.scale)
         return ProfileTimes(load_profile(times.profile), times.scale)
 
     def rate(self, straggler: Straggler, load: float) -> float:
         """Requests a second at this load."""
-        return load * self.workers / self.service_times(straggler).mean
+        times = self.times
+        up = times.normal_seconds / (times.normal_seconds + times.stopped_seconds) if straggler == "stopped" else 1.0
+        return load * self.workers * up / self.service_times(straggler).mean
 
     @property
     def seconds(self) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import numpy as np
 
@@ -14,8 +16,10 @@ from collage.bench._machine import cores, cpu_seconds
 from collage.bench._padding import Padding
 from collage.bench._plan import Turn, generator, traffic
 from collage.bench._plane import Work, open_plane, work
-from collage.bench._settings import BenchSettings, Limits
+from collage.bench._rival import HedgingClient
+from collage.bench._settings import RIVALS, BenchSettings, Limits
 from collage.bench._stage import Stage
+from collage.bench._stopper import stopping_workers
 from collage.bench._turn_engine import TurnEngine
 from collage.dispatch import worker_roles
 from collage.exceptions import Unavailable
@@ -29,23 +33,34 @@ async def take_turn(
     sent = traffic(settings, turn, len(stage.images))
     times = settings.service_times(turn.straggler)
     padding = Padding(times, stage.costs, stage.local.workers, generator(settings, turn, "times"))
-    roles = worker_roles(settings.policy(turn.policy), list(stage.local.workers))
-    engine = TurnEngine(stage.local, roles, padding, settings.limits.tolerance * times.mean)
+    policy, rate = settings.policy(turn.policy), settings.rate(*turn.cell)
+    roles = worker_roles(policy, list(stage.local.workers))
+    # A process that is stopped overruns its draw because it is to.
+    slack = math.inf if turn.straggler == "stopped" else settings.limits.tolerance * times.mean
+    engine = TurnEngine(stage.local, roles, padding, slack)
     plane = open_plane(turn.policy, settings, stage, engine)
+    rival = HedgingClient(plane, stage.images.files, policy, rate) if turn.policy in RIVALS else None
     answers: list[Classified | None] = [None] * len(sent.arrivals)
     before = Work(0.0, 0.0, 0)
 
     async def send(index: int) -> bool:
         try:
-            (answers[index],) = await plane.classify([Encoded(stage.images.files[sent.images[index]])])
+            image = sent.images[index]
+            if rival is not None:
+                answers[index] = await rival.classify(image)
+            else:
+                (answers[index],) = await plane.classify([Encoded(stage.images.files[image])])
         except Unavailable:
             return False
         return True
 
+    def spent_so_far() -> Work:
+        return work(plane) if rival is None else rival.work()
+
     def begin(index: int) -> None:
         nonlocal before
         if index == settings.warmup:
-            before = work(plane)
+            before = spent_so_far()
         on_sent(float(sent.arrivals[index]))
 
     load = OpenLoop(sent.arrivals, send)
@@ -53,13 +68,16 @@ async def take_turn(
     try:
         workers = stage.local.workers
         began, cpu = time.monotonic(), cpu_seconds(workers.values())
-        await load.run(begin)
+        async with _really_slow(turn, settings, stage):
+            await load.run(begin)
         seconds, cpu_after = time.monotonic() - began, cpu_seconds(stage.local.workers.values())
         same = workers == stage.local.workers
         await engine.idle()  # the last losers are work, too
     finally:
+        if rival is not None:
+            await rival.close()
         await plane.stop()
-    spent = work(plane).since(before)
+    spent = spent_so_far().since(before)
     # A worker that was started again has begun to count again.
     share = None if cpu is None or cpu_after is None or not same else (cpu_after - cpu) / seconds / cores()
     counted = slice(settings.warmup, None)
@@ -86,6 +104,15 @@ async def take_turn(
         cpu_share=share,
         seconds=seconds,
     )
+
+
+def _really_slow(turn: Turn, settings: BenchSettings, stage: Stage) -> AbstractAsyncContextManager[None]:
+    """What makes workers slow beside the draws."""
+    times = settings.times
+    if turn.straggler != "stopped":
+        return nullcontext()
+    means = times.normal_seconds * times.scale, times.stopped_seconds * times.scale
+    return stopping_workers(lambda: stage.local.workers, generator(settings, turn, "stops"), *means)
 
 
 def beyond_limits(result: TurnResult, limits: Limits) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from collage.bench._summary import Row
 
-STRAGGLERS = {"iid": "independent service times", "episodes": "slow episodes"}
+STRAGGLERS = {"iid": "independent service times", "episodes": "slow episodes", "stopped": "stopped processes"}
 
 # Extra work and accuracy that differ by less are called equal: both are measured.
 _WORK_SLACK = 0.005

@@ -31,8 +31,8 @@ def accuracy(
     Interrupted, or after one model has changed, it measures just what is missing.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+    from collage.cli._bars import progress_bars
     from collage.exceptions import ModelError
     from collage.training import measure_accuracy
     from collage.zoo import list_models
@@ -42,18 +42,8 @@ def accuracy(
     if seeds and not others:
         raise ModelError(f"{seeds[0]}: no model in it; give the folder of a 'collage export'")
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def told(name: str, share: float) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=1.0)
-            bar.update(tasks[name], completed=share)
-
-        rows = measure_accuracy(
-            found, out, seeds=others, dataset=dataset, limit=limit, again=again, told=told
-        )  # fmt: skip
+    with progress_bars(console) as told:
+        rows = measure_accuracy(found, out, seeds=others, dataset=dataset, limit=limit, again=again, told=told)
     console.print(_table(rows))
     console.print(f"{out}/accuracy.json; tables, pictures and outcomes in {out}/accuracy/")
 

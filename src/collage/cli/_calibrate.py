@@ -21,20 +21,16 @@ def calibrate(
     accept confident answers early use it. Run this after `collage export`, and `collage evaluate` after it.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
+    from collage.cli._bars import progress_bars
     from collage.training import calibrate as fit
     from collage.zoo import load_model
 
     models = [load_model(name) for name in (single, *backup)]
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        tasks = {model.card.name: bar.add_task(model.card.name, total=1.0) for model in models}
-        found = fit(
-            models[0], models[1:], dataset=dataset, told=lambda name, share: bar.update(tasks[name], completed=share)
-        )
+    with progress_bars(console) as told:
+        found = fit(models[0], models[1:], dataset=dataset, told=told)
     table = Table(caption="On validation images. ECE: calibration error of the highest probability, 15 bins.")
     for heading in ("model", "images", "temperature", "ECE before", "ECE after", "as good as the single from"):
         table.add_column(heading, justify="left" if heading == "model" else "right", overflow="fold")

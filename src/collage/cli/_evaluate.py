@@ -26,18 +26,17 @@ def evaluate(
     Writes tables, pictures, and one row an image: was the single right, was the backup, how sure were they.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+    from collage.cli._bars import progress_bars
     from collage.training import assess
     from collage.zoo import load_model
 
     model, backups = load_model(single), [load_model(name) for name in backup]
     folder = out or Path("results/accuracy") / model.card.name
     console = Console()
-    percent = TextColumn("{task.percentage:>3.0f}%")
-    columns = (TextColumn("{task.description}"), BarColumn(), percent, TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        tasks: dict[str, TaskID] = {m.card.name: bar.add_task(m.card.name, total=1.0) for m in (model, *backups)}
+    with progress_bars(console) as told:
+        for name in (model.card.name, *(found.card.name for found in backups)):
+            told(name, 0.0)
         summary = assess(
             model,
             backups,
@@ -45,7 +44,7 @@ def evaluate(
             dataset=dataset,
             limit=limit,
             update_cards=update_cards,
-            told=lambda name, share: bar.update(tasks[name], completed=share),
+            told=told,
         )
     console.print(_table(summary))
     console.print(f"{folder}: summary.json, and for each model outcomes, confusion and, for a collage, positions")

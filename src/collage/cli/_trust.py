@@ -31,27 +31,24 @@ def trust(
     On test images; temperatures and thresholds are those that `collage calibrate` wrote into the cards.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+    from collage.cli._bars import progress_bars
     from collage.trust import Attack, measure_trust
     from collage.zoo import load_model
 
     model, backups = load_model(single), [load_model(name) for name in backup]
     folder = out or Path("results/trust") / model.card.name
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def told(name: str, part: str, share: float) -> None:
-            line = f"{name}: {part}"
-            if line not in tasks:
-                tasks[line] = bar.add_task(line, total=1.0)
-            bar.update(tasks[line], completed=share)
-
-        attack = Attack(tiles=attacked, steps=steps, restarts=restarts)
+    with progress_bars(console) as told:
         summary = measure_trust(
-            model, backups, folder, dataset=dataset, strangers=strangers, limit=limit, attack=attack, told=told
+            model,
+            backups,
+            folder,
+            dataset=dataset,
+            strangers=strangers,
+            limit=limit,
+            attack=Attack(tiles=attacked, steps=steps, restarts=restarts),
+            told=lambda name, part, share: told(f"{name}: {part}", share),
         )
     console.print(_table(summary))
     console.print(f"{folder}: summary.json, a CSV file for each part, reliability diagrams")

@@ -17,6 +17,8 @@ WorkerId = str
 class Role(StrEnum):
     """A model that a worker may run."""
 
+    __hash__ = str.__hash__  # an enumeration's own is a Python call, and roles and sources are keys everywhere
+
     SINGLE = "single"
     COLLAGE = "collage"
     CHEAP = "cheap"
@@ -26,7 +28,12 @@ class Role(StrEnum):
 
 
 class Source(StrEnum):
-    """Which job answered. All but the first two are degraded."""
+    """Which job answered. All but the first two are degraded.
+
+    degraded: the answer does not come from the single's own model. shared: its jobs may hold several queries. joint: an
+    answer can be read only once the singles of all others in the group are there. role: the model that a job of this
+    kind runs: a replica is a second run of the single.
+    """
 
     SINGLE = "single"
     REPLICA = "replica"
@@ -36,20 +43,18 @@ class Source(StrEnum):
     PARITY = "parity"
     LEARNED = "learned"
 
-    @property
-    def joint(self) -> bool:
-        """True where an answer can be read only once the singles of all others in the group are there."""
-        return self in (Source.PARITY, Source.LEARNED)
+    __hash__ = str.__hash__
 
-    @property
-    def degraded(self) -> bool:
-        """True where the answer does not come from the single's own model."""
-        return self not in (Source.SINGLE, Source.REPLICA)
+    degraded: bool
+    joint: bool
+    shared: bool
+    role: Role
 
-    @property
-    def role(self) -> Role:
-        """The model that a job of this kind runs: a replica is a second run of the single."""
-        return Role.SINGLE if self is Source.REPLICA else Role(self.value)
+    def __init__(self, value: str) -> None:
+        self.degraded = value not in ("single", "replica")
+        self.joint = value in ("parity", "learned")
+        self.shared = self.joint or value in ("collage", "batch")
+        self.role = Role.SINGLE if value == "replica" else Role(value)
 
 
 class WorkerState(StrEnum):
@@ -82,12 +87,16 @@ class Outcome(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Run a job. For a collage, a query's position in `queries` is its tile, row by row; further tiles are blank."""
+    """Run a job. For a collage, a query's position in `queries` is its tile, row by row; further tiles are blank.
+
+    capacity: queries that such a job can hold; where a code comes in several sizes, it says which model to run.
+    """
 
     job: JobId
     worker: WorkerId
     source: Source
     queries: tuple[QueryId, ...]
+    capacity: int = 1
 
 
 class Cancel(NamedTuple):

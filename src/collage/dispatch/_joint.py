@@ -55,7 +55,7 @@ class Joints:
             return None
         query = found.queries[position]
         if not found.kept:
-            query.joints.discard(found)
+            query.joints -= {found}
         self._ledger.touched[found.id] = found
         return query, found
 
@@ -68,7 +68,7 @@ class Joints:
                 continue
             others = [other for other in job.queries if other is not query]
             if job.arrived and all(other.answered for other in others):
-                job.asked.add(position)
+                job.asked |= {position}
                 self._asked[job.id, position] = job
                 self._ledger.say(Decode(job.id, position))
             else:
@@ -81,7 +81,7 @@ class Joints:
                     self._without(query, job, now)
 
     def _let_go(self, query: Query, job: Job) -> None:
-        query.joints.discard(job)
+        query.joints -= {job}
         if query.done:
             self._ledger.settle(query)
 

@@ -15,16 +15,17 @@ from collage.dispatch._workers import Worker, WorkerPool
 class Ledger:
     """Keeps queries and jobs consistent with each other, with workers' slots, groups, counters and the budget."""
 
-    def __init__(self, budget: Budget, *, shared_jobs: bool) -> None:
+    def __init__(self, budget: Budget, groups: Groups) -> None:
         self.budget = budget
         self.stats = DispatchStats()
         self.pool = WorkerPool()
         self.queries: dict[QueryId, Query] = {}  # not settled
         self.jobs: dict[JobId, Job] = {}  # that take a slot
-        self.groups = Groups(shared=shared_jobs)  # started, and in no backup yet
+        self.groups = groups  # started, and in no backup yet
         self.queue: deque[tuple[Query, Source]] = deque()  # singles, and replicas beside them
         self.waiting = 0  # queries in it whose single has not started
         self.open = 0  # queries without an outcome
+        self.resends: deque[Query] = deque()  # singles that the second line sends again
         self.touched: dict[JobId, Job] = {}  # joint jobs to look at: something has happened to a query of theirs
         self._last_job = 0
         self._out: list[Action] = []
@@ -79,45 +80,51 @@ class Ledger:
             query.waiting = False
             self.waiting -= 1
         self.groups.remove(query)
-        for number in sorted(query.jobs):
-            if all(other.done and not other.control for other in self.jobs[number].queries):
-                self._out.append(Cancel(number))
-        self.touch(query)
+        if query.jobs:
+            for number in sorted(query.jobs):
+                if all(other.done and not other.control for other in self.jobs[number].queries):
+                    self._out.append(Cancel(number))
+        if query.joints:
+            self.touch(query)
         self.settle(query)
 
     def settle(self, query: Query) -> None:
         """Say so, once, of a query that is done; a control's losers are waited for, and who needs its scores."""
-        if query.id in self.queries and not (query.control and query.jobs) and not query.joints:
-            del self.queries[query.id]
+        if not query.joints and not (query.control and query.jobs) and self.queries.pop(query.id, None) is not None:
             self._out.append(Settled(query.id, query.control))
 
     # Jobs.
 
-    def start(self, worker: Worker, source: Source, queries: tuple[Query, ...], now: float, cost: float) -> Job:
+    def start(
+        self, worker: Worker, source: Source, queries: tuple[Query, ...], now: float, *, cost: float, capacity: int
+    ) -> Job:
         """Start a job; all but singles are paid from the budget, `cost` seconds for a start."""
-        self._last_job += 1
+        number = self._last_job = self._last_job + 1
         extra = source is not Source.SINGLE
-        job = Job(self._last_job, source, worker.id, queries, now, extra, cost if extra else 0.0)
-        self.jobs[job.id] = job
-        worker.jobs[job.id] = now
+        job = Job(number, source, worker.id, queries, now, extra, cost if extra else 0.0, capacity)
+        self.jobs[number] = job
+        worker.jobs[number] = now
         self.pool.update(worker, now)
-        for query in queries:
-            query.jobs.add(job.id)
-            query.singles += source.role is Role.SINGLE
-            if source.joint:
-                job.kept = True
-                query.joints.add(job)
         self.stats.started[source] += 1
-        if extra:
-            self.budget.spend(cost)
-            self.stats.backups_sent += 1
-            self.stats.tiles_sent += len(queries)
-        else:
+        if not extra:
             (query,) = queries
+            query.jobs.add(number)
+            query.singles += 1
             query.attempts += 1
             query.waiting = False
             self.waiting -= 1
-        self._out.append(Start(job.id, worker.id, source, tuple(query.id for query in queries)))
+            self._out.append(Start(number, worker.id, source, (query.id,)))
+            return job
+        for query in queries:
+            query.jobs.add(number)
+            query.singles += source.role is Role.SINGLE
+            if source.joint:
+                query.joints |= {job}
+        job.kept = source.joint
+        self.budget.spend(cost)
+        self.stats.backups_sent += 1
+        self.stats.tiles_sent += len(queries)
+        self._out.append(Start(number, worker.id, source, tuple([query.id for query in queries]), capacity))
         return job
 
     def end(self, job: JobId, now: float) -> tuple[Job, Worker] | None:
@@ -146,7 +153,8 @@ class Ledger:
         query.jobs.discard(job.id)
         if job.source.role is Role.SINGLE and job.silent_after is None:
             query.singles -= 1
-        self.touch(query)
+        if query.joints:
+            self.touch(query)
 
     def touch(self, query: Query) -> None:
         """Something has happened to it that others of its groups may have waited for."""

@@ -16,6 +16,7 @@ class Query:
     deadline: float | None
     accept_degraded: bool
     control: bool
+    entered: float  # when it was submitted
     started: float = -1.0  # when its first single did; below 0: not yet
     waiting: bool = True  # for a worker to run its single
     attempts: int = 0  # singles started
@@ -27,7 +28,7 @@ class Query:
     resent: bool = False  # by the second line
     hurried: bool = False  # its deadline is so near that its backup must start now
     answered: bool = False  # a single's output for it is there, whatever its outcome
-    joints: set[Job] = field(default_factory=set)  # it is in, running or kept
+    joints: frozenset[Job] = frozenset()  # it is in, running or kept
     refused: bool = False  # a backup was wanted and the budget did not allow it; counted once
 
 
@@ -42,9 +43,10 @@ class Job:
     started: float
     extra: bool  # paid from the budget
     cost: float  # seconds taken from the budget as it started
+    capacity: int = 1  # queries it could hold
     kept: bool = False  # joint ones: may still give an answer, now or when others' singles have ended
     arrived: bool = False  # joint ones: the output is there
-    asked: set[int] = field(default_factory=set)  # joint ones: positions that were to be decoded
+    asked: frozenset[int] = frozenset()  # joint ones: positions that were to be decoded
     silent_after: float | None = None  # seconds after which it was taken for lost, and what it was to answer covered
 
     def seconds(self, now: float) -> float:

@@ -26,6 +26,7 @@ class DispatchStats:
     covered: int = 0  # singles sent again because a job failed, or its worker vanished or went silent
     late_answers: int = 0  # came when the query had its outcome
     unknown: int = 0  # tiles that a backup had nothing to say of
+    workers_lost: int = 0  # workers that went while they were in use: not drained before
     single_seconds: float = 0.0  # first singles, and those that cover a failure
     extra_seconds: float = 0.0  # everything else
 
@@ -61,4 +62,5 @@ class DispatchView(NamedTuple):
     patience: float | None  # how long singles are preferred
     trigger: float | None  # age at which a backup is wanted
     balance: float  # extra work that may be spent now, worker-seconds
+    paused: bool  # no backup starts: the last ones failed, vanished or went silent
     workers: tuple[WorkerView, ...]

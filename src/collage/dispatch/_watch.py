@@ -30,7 +30,8 @@ class Timers:
     def add(self, when: float, due: _Due, what: Any) -> None:
         """`due(what, now)` is called once `when` has come."""
         if len(self._heap) >= self._crowded:
-            self._heap = [entry for entry in self._heap if self._alive(entry[3])]
+            # In place: `run` may be going through it.
+            self._heap[:] = [entry for entry in self._heap if self._alive(entry[3])]
             heapq.heapify(self._heap)
             self._crowded = max(256, 2 * len(self._heap))
         heapq.heappush(self._heap, (when, next(self._order), due, what))
@@ -39,14 +40,17 @@ class Timers:
     def next(self) -> float:
         """When the next one is due; NEVER without one."""
         heap = self._heap
-        while heap and not self._alive(heap[0][3]):
+        while heap:
+            if self._alive(heap[0][3]):
+                return heap[0][0]
             heapq.heappop(heap)
-        return heap[0][0] if heap else NEVER
+        return NEVER
 
     def run(self, now: float) -> None:
         """Call all that are due."""
-        while self._heap and self._heap[0][0] <= now:
-            _, _, due, what = heapq.heappop(self._heap)
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            _, _, due, what = heapq.heappop(heap)
             if self._alive(what):
                 due(what, now)
 
@@ -67,10 +71,18 @@ class Watch(Generic[T]):
 
     def next(self, delay: float) -> float:
         """When the oldest is due; NEVER without one."""
-        things = self._things
-        while things and self._over(things[0][1]):
+        things, over = self._things, self._over
+        while things:
+            began, thing = things[0]
+            if not over(thing):
+                return began + delay
             things.popleft()
-        return things[0][0] + delay if things else NEVER
+        return NEVER
+
+    def may_be_due(self, delay: float, now: float) -> bool:
+        """False where `due` would give nothing: a quick look."""
+        things = self._things
+        return bool(things) and things[0][0] + delay <= now
 
     def due(self, delay: float, now: float) -> Iterator[T]:
         """Those that are due, oldest first; they are not watched any longer."""

@@ -89,6 +89,16 @@ class DataPlane:
         return self._queries
 
     @property
+    def max_queue(self) -> int:
+        """Queries that may be taken in and without an outcome."""
+        return self._settings.max_queue
+
+    @property
+    def workers_wanted(self) -> int:
+        """Workers that should be up."""
+        return len(self.engine.workers) if isinstance(self.engine, LocalEngine) else self._settings.workers
+
+    @property
     def agreement(self) -> Agreement:
         """How often single and backup agreed, over the controls."""
         return self._driver.agreement if self._driver else Agreement()

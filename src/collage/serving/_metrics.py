@@ -20,6 +20,8 @@ from collage.serving._metrics_state import GatewayState
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
 
+WHY_REJECTED = ("invalid", "deadline", "unavailable", "cancelled")
+
 # A sixth apart from 1 ms to a minute: p99.9 is known to within 8% either way.
 _BUCKETS = tuple(round(0.001 * (7 / 6) ** step, 6) for step in range(73))
 
@@ -47,6 +49,8 @@ class Metrics:
             ["why"],
             registry=self._registry,
         )
+        for why in WHY_REJECTED:  # there from the start: a rate knows nothing of a series that begins at 1
+            self.rejected.labels(why)
         build = Info("collage_build", "What is running.", registry=self._registry)
         build.info({"version": __version__, "python": platform.python_version(), "single": plane.single.card.name})
         self._registry.register(GatewayState(plane, gate))

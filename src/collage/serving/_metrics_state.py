@@ -44,6 +44,9 @@ class GatewayState(Collector):
         plane, view = self._plane, self._plane.view()
         yield _gauge("collage_ready", "1 where queries are answered.", plane.ready and not self._gate.closed)
         yield _gauge("collage_queries_in_flight", "Queries taken in and without an outcome.", plane.in_flight)
+        yield _gauge(
+            "collage_queries_most", "Queries that may be in flight; beyond it they are refused.", plane.max_queue
+        )
         yield _gauge("collage_queries_waiting", "Queries in the queue: without a running single.", view.waiting)
         yield _gauge(
             "collage_http_requests_inside", "Inference requests being received or answered.", self._gate.inside
@@ -52,6 +55,8 @@ class GatewayState(Collector):
         yield _gauge("collage_patience_seconds", "How long a single is preferred; absent: not learnt.", view.patience)
         yield _gauge("collage_trigger_seconds", "Age at which a backup is wanted; absent: not learnt.", view.trigger)
         yield _gauge("collage_budget_seconds", "Extra work that may be spent now, worker-seconds.", view.balance)
+        yield _gauge("collage_budget_ratio", "Extra work allowed, over the singles' work.", plane.policy.budget)
+        yield _gauge("collage_backups_paused", "1 while no backup starts because the last ones failed.", view.paused)
 
     def _workers(self) -> Iterator[Metric]:
         workers = self._plane.view().workers
@@ -71,6 +76,12 @@ class GatewayState(Collector):
             done.add_metric([worker.worker], worker.done)
             failed.add_metric([worker.worker], worker.failed)
         yield _gauge("collage_workers_up", "Workers that are there.", len(workers))
+        yield _gauge("collage_workers_wanted", "Workers that should be there.", self._plane.workers_wanted)
+        yield _counter(
+            "collage_workers_lost",
+            "Times that a worker died, or was killed because it hung or sent garbage.",
+            self._plane.dispatcher.stats.workers_lost,
+        )
         yield from (states, running, speed, done, failed)
 
     def _backups(self) -> Iterator[Metric]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from collage.exceptions import SettingsError
+from collage.files import first_problem
 
 Times = NDArray[np.float64]
 
@@ -128,8 +129,13 @@ class Profile(BaseModel):
         slow = Mode(quantiles=tuple(quantile * factor for quantile in self.slow.quantiles))
         if slow.quantiles[0] <= self.slow_above:
             raise SettingsError(f"slow_factor: at {factor:g} some slow jobs would take no longer than normal ones")
-        share = self.slow_share if share is None else share
-        return self.model_copy(update={"slow_share": share, "slow": slow if share else None})
+        if share == 0:
+            return self.without_slow()
+        return self.model_copy(update={"slow_share": self.slow_share if share is None else share, "slow": slow})
+
+    def without_slow(self) -> Self:
+        """The same without its slow mode: what workers take that never straggle."""
+        return self.model_copy(update={"slow_share": 0.0, "slow_run": 0.0, "longest_slow_run": 0, "slow": None})
 
     def draw(self, rng: np.random.Generator, count: int) -> Times:
         """Independent service times (count,), seconds: each slow with `slow_share`."""
@@ -190,6 +196,4 @@ def load_profile(name_or_path: str) -> Profile:
     try:
         return Profile.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{name_or_path}: no service-time profile ({key}: {first['msg']})") from None
+        raise SettingsError(f"{name_or_path}: no service-time profile ({first_problem(error)})") from None

@@ -28,7 +28,7 @@ from collage.training._evaluate import (
     score_images,
 )
 from collage.training._evaluate_joint import CodeTimes, JointReport, code_times, evaluate_backup, evaluate_joint
-from collage.training._export import export_model, load_net
+from collage.training._export import export_model, load_net, write_onnx
 from collage.training._graph_cost import count_graph
 from collage.training._learned import LearnedTask
 from collage.training._loop import Progress, Task, train
@@ -110,4 +110,5 @@ __all__ = [
     "store_half",
     "train",
     "validation_logits",
+    "write_onnx",
 ]

@@ -22,6 +22,9 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Progress = Callable[[float], None]
 
+_CHECKED = 16  # groups of an isolated collage-cnn that are looked at with other neighbours, places and fills
+_ROUNDING = 1e-3  # of a confidence: kernels add up in another order at another place
+
 UNKNOWN = -1  # as a class index: the backup said that there is nothing to see
 _BATCH = 32
 
@@ -85,12 +88,20 @@ def evaluate_collage(
 ) -> CollageReport:
     """Every image at every tile of full collages, and once in collages of every fill.
 
-    Collages are drawn by `seed`. `progress` is told the share done, 0..1. Raises ModelError for a model of one image.
+    In a collage-cnn whose card says that it is isolated, neither tile nor fill nor neighbours make a difference: that
+    is looked at in some collages, and then every image is answered once. Collages are drawn by `seed`. `progress` is
+    told the share done, 0..1. Raises ModelError for a model of one image, and for one that is not as isolated as its
+    card says.
     """
     if model.card.grid is None:
         raise ModelError(f"{model.card.name} is no collage")
     runner = _Groups(model, images)
     tiles, count, rng = runner.tiles, len(images), np.random.default_rng(seed)
+    if model.card.isolated:
+        answers = _answer_once(runner, model.card.name, count, rng)
+        progress(1.0)
+        accuracy = answers.accuracy(images.labels)
+        return CollageReport(answers, [accuracy] * tiles, [accuracy] * tiles)
     order = rng.permutation(count)
     work, done = tiles + sum(1 / fill for fill in range(1, tiles + 1)), 0.0
     answers = Answers(np.full(count, UNKNOWN), np.zeros(count, np.float32))
@@ -118,6 +129,24 @@ def evaluate_collage(
         done += 1 / fill
         progress(min(1.0, done / work))
     return CollageReport(answers, [float(share) for share in right.mean(0)], per_fill)
+
+
+def _answer_once(runner: _Groups, name: str, count: int, rng: np.random.Generator) -> Answers:
+    """Of an isolated collage-cnn. Raises ModelError where another tile, fill or neighbour changes an answer."""
+    order = rng.permutation(count)
+    some = np.resize(order, (_CHECKED, runner.tiles))
+    for groups in (rng.permuted(some, axis=1), rng.permutation(some.ravel()).reshape(some.shape), some.reshape(-1, 1)):
+        usual, other = _gather(runner, some, count), _gather(runner, groups, count)
+        if (usual.index != other.index).any() or np.abs(usual.confidence - other.confidence).max() > _ROUNDING:
+            raise ModelError(f"{name}: its card says isolated, and a tile's answer depends on what is beside it")
+    return _gather(runner, np.resize(order, (-(-count // runner.tiles), runner.tiles)), count)
+
+
+def _gather(runner: _Groups, groups: IntArray, count: int) -> Answers:
+    """What a run says of `count` images; unknown of those in no group."""
+    answers = Answers(np.full(count, UNKNOWN), np.zeros(count, np.float32))
+    answers.index[groups], answers.confidence[groups] = runner.run(groups)
+    return answers
 
 
 class _Groups:

@@ -92,7 +92,7 @@ def _alive(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["simulate", "--config", "gone.toml"], "gone.toml: cannot be read"),
+        (["simulate", "--config", "gone.toml"], "gone.toml: no such file"),
         (["simulate", "--config", "small.toml", "--quick", "--full"], "one of them"),
         (["simulate", "--config", "empty"], "holds no experiment"),
         (["report"], "holds no results yet"),

@@ -13,6 +13,7 @@ from collage.bench._machine import describe_machine
 from collage.bench.figures import draw
 from collage.bench.simulated import Experiment, SimulatedRow, Size
 from collage.exceptions import SettingsError
+from collage.files import first_problem
 from collage.simulation import PointResult
 
 RESULT = "experiment.json"
@@ -84,9 +85,7 @@ def read_results(folder: Path) -> list[tuple[Path, Result]]:
         try:
             found.append((path.parent, Result.model_validate_json(path.read_text("utf-8"))))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"]))
             raise SettingsError(
-                f"{path}: is of another version, or damaged ({key}: {first['msg']}); run its experiment again"
+                f"{path}: is of another version, or damaged ({first_problem(error)}); run its experiment again"
             ) from None
     return sorted(found, key=lambda item: (item[1].experiment.order, item[1].experiment.name))

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from collage.bench._toml import load_toml
 from collage.bench.simulated._settings import Experiment, PolicyEntry, Size
 from collage.dispatch import Policy, Source, get_policy, worker_roles
 from collage.exceptions import SettingsError
+from collage.files import first_problem, load_toml
 from collage.simulation import Scenario, make_scenario
 
 Named = tuple[tuple[str, Any], ...]  # names and values, in the file's order
@@ -200,8 +200,7 @@ def _tried(experiment: Experiment, place: _Place, changes: dict[str, Any]) -> Tr
         scenario = _with_workers(scenario, entry.workers)
         worker_roles(policy, [f"w{index}" for index in range(scenario.workers)])
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise SettingsError(f"{said}: {first['loc'][0]}: {first['msg']}{where}") from None
+        raise SettingsError(f"{said}: {first_problem(error)}{where}") from None
     except SettingsError as error:
         raise SettingsError(f"{error} (with {said}{where})") from None
     return Tried(place.number, cell, entry.name, knobs, place.entry, policy, scenario, **shape)
