@@ -118,7 +118,7 @@ def test_the_button_is_for_demonstrations_and_for_this_page_only(start_gateway: 
     assert gateway.ask("POST", "/demo/straggle", headers={"Origin": "http://elsewhere.example"})[0] == 403
     status, content, _ = gateway.ask("POST", "/demo/straggle?worker=%3Cb%3E")
     assert status == 400
-    assert b"worker: '<b>' is no worker that is up" in content
+    assert b"worker: '<b>' is no local worker that is up" in content
     assert {worker["straggling_for"] for worker in gateway.status()["workers"]} == {0}
     own = {"Sec-Fetch-Site": "same-origin", "Origin": gateway.url}
     status, content, _ = gateway.ask("POST", "/demo/straggle", headers=own)

@@ -173,7 +173,7 @@ def start_gateway(models: dict[str, Path]) -> Iterator[StartGateway]:
             "single": str(models["single"]),
             "backup": str(models["collage"]),
             "port": 0,
-            "workers": 2,
+            **({} if "fleet" in settings else {"workers": 2}),
         } | settings
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COLLAGE_")}
         if hold is None:

@@ -327,7 +327,7 @@ class Turn:
 
     def __init__(self, local: LocalEngine) -> None:
         self._local = local
-        self.submit, self.cancel = local.submit, local.cancel
+        self.submit, self.cancel, self.workers = local.submit, local.cancel, local.workers
 
     async def start(self, listener: EngineListener) -> None:
         self._local.attach(listener)

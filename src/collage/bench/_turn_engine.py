@@ -39,6 +39,11 @@ class TurnEngine:
         self._idle.set()
         self._drawn = 0.0
 
+    @property
+    def workers(self) -> Mapping[WorkerId, int | None]:
+        """The workers below."""
+        return self._local.workers
+
     async def start(self, listener: EngineListener) -> None:
         """Announce the workers that are up; those that come back later follow."""
         self._listener = listener

@@ -23,6 +23,9 @@ def serve(
         None, help="Name or path of its backup, or 'none' (default: the shipped one that the policy needs)"
     ),
     workers: int | None = typer.Option(None, help="Worker processes (default 4)"),
+    fleet: Path | None = typer.Option(
+        None, help="TOML file that names the workers, some here, some on remote servers; instead of --workers"
+    ),
     threads: int | None = typer.Option(None, help="Threads of one worker's model runtime (default 1)"),
     policy: str | None = typer.Option(None, help="Policy preset (default collage)"),
     max_queue: int | None = typer.Option(None, help="Queries without an answer; beyond it 503 (default 256)"),
@@ -46,6 +49,7 @@ def serve(
         single=single,
         backup=backup,
         workers=workers,
+        fleet=fleet,
         threads=threads,
         policy=policy,
         max_queue=max_queue,
@@ -60,9 +64,8 @@ def serve(
 
     def say(url: str) -> None:
         backup = plane.backup.card.name if plane.backup else "no model of its own"
-        typer.echo(
-            f"{plane.single.card.name} on {settings.workers} workers, policy {settings.policy}, backup: {backup}"
-        )
+        workers = len(plane.engine.workers)
+        typer.echo(f"{plane.single.card.name} on {workers} workers, policy {settings.policy}, backup: {backup}")
         typer.echo(f"Serving at {url}  (try: curl --data-binary @IMAGE {url}/v1/classify)")
 
     serve_until_stopped(settings, on_ready=say, plane=plane)

@@ -2,5 +2,22 @@
 
 from collage.engines._base import CancelEffect, Engine, EngineListener
 from collage.engines._local import Hold, LocalEngine
+from collage.engines._mixed import MixedEngine
+from collage.engines._oip import OipEngine, OipServer
+from collage.engines._oip_options import OipOptions, TlsOptions
+from collage.engines._oip_wire import RemoteModel, TensorForm
 
-__all__ = ["CancelEffect", "Engine", "EngineListener", "Hold", "LocalEngine"]
+__all__ = [
+    "CancelEffect",
+    "Engine",
+    "EngineListener",
+    "Hold",
+    "LocalEngine",
+    "MixedEngine",
+    "OipEngine",
+    "OipOptions",
+    "OipServer",
+    "RemoteModel",
+    "TensorForm",
+    "TlsOptions",
+]

@@ -6,6 +6,7 @@ calls, both ways, are made on the event loop's thread; none blocks, and no liste
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -48,6 +49,10 @@ class Engine(Protocol):
     """Runs jobs on workers."""
 
     cancel_effect: CancelEffect
+
+    @property
+    def workers(self) -> Mapping[WorkerId, int | None]:
+        """All workers, there or not, with the process id of those that are processes here."""
 
     async def start(self, listener: EngineListener) -> None:
         """Start the workers; returns when all had their chance to come up.

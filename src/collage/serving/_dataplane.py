@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from collage.dispatch import Dispatcher, DispatchView, Policy, Source, Why, WorkerId, get_policy
-from collage.engines import Engine, Hold, LocalEngine
+from collage.engines import Engine, Hold
 from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable
 from collage.imaging import ImageLimits
 from collage.serving._driver import Agreement, Answered, BackupJob, Driver
@@ -37,7 +37,7 @@ _THREADS = min(4, os.cpu_count() or 1)  # that decode
 class DataPlane:
     """Models, workers, dispatcher and driver of one gateway.
 
-    policy, by default that of the settings. engine: by default local workers as the settings say; one that is given is
+    policy, by default that of the settings. engine: by default the workers that the settings name; one that is given is
     started and stopped with the plane, but may wrap workers that run already. hold: the least time of each job, seconds
     (`LocalEngine`). Models are loaded and checked at once: raises ModelError and SettingsError.
 
@@ -61,13 +61,7 @@ class DataPlane:
         self.single = self._parts.single
         self.backup = self._parts.backup
         self.dispatcher: Dispatcher = self._parts.dispatcher()
-        self.engine: Engine = engine or LocalEngine(
-            self._parts.models(),
-            self._parts.roles(),
-            threads=settings.threads,
-            hold=hold,
-            hung_seconds=settings.hung_seconds,
-        )
+        self.engine: Engine = engine or self._parts.engine(hold)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         tile = self.backup.card.preprocessing if self.backup else None
         self._preparer = Preparer(self.single.card.preprocessing, tile, limits)
@@ -96,7 +90,7 @@ class DataPlane:
     @property
     def workers_wanted(self) -> int:
         """Workers that should be up."""
-        return len(self.engine.workers) if isinstance(self.engine, LocalEngine) else self._settings.workers
+        return len(self.engine.workers)
 
     @property
     def agreement(self) -> Agreement:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from collage.codes import Code, make_code
 from collage.dispatch import Dispatcher, Policy, Role, Source, WorkerId, worker_roles
+from collage.engines import Engine, Hold, LocalEngine
 from collage.exceptions import ModelError, SettingsError
+from collage.serving._fleet import load_fleet
+from collage.serving._fleet_engine import make_fleet
 from collage.serving._settings import ServingSettings
 from collage.zoo import LoadedModel, check_bound, list_models, load_model, worker_file
 
@@ -63,6 +66,15 @@ class Parts:
     def roles(self) -> dict[WorkerId, frozenset[Role]]:
         """Which models each worker runs: w0, w1, ... Raises SettingsError where none is left for singles."""
         return worker_roles(self._policy, [f"w{number}" for number in range(self._settings.workers)])
+
+    def engine(self, hold: Hold | None = None) -> Engine:
+        """The workers: those of the fleet file, where there is one. hold: of local ones (`LocalEngine`)."""
+        settings = self._settings
+        limit = settings.hung_seconds
+        if settings.fleet is not None:
+            fleet = load_fleet(settings.fleet)
+            return make_fleet(fleet, self.single, self.backup, hold=hold, hung_seconds=limit)
+        return LocalEngine(self.models(), self.roles(), threads=settings.threads, hold=hold, hung_seconds=limit)
 
     def dispatcher(self) -> Dispatcher:
         """A new dispatcher of the policy."""

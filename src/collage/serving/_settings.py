@@ -41,6 +41,7 @@ def _none_by_name(value: object) -> object:
 
 
 OptionalName = Annotated[str | None, BeforeValidator(_none_by_name)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_none_by_name)]
 OptionalSeconds = Annotated[float | None, BeforeValidator(_none_by_name)]
 
 
@@ -61,6 +62,9 @@ class ServingSettings(BaseSettings):
     )
     workers: int = Field(4, ge=1, le=256, description="worker processes; each holds the single and the backup")
     threads: int = Field(1, ge=1, le=64, description="threads of one worker's model runtime")
+    fleet: OptionalPath = Field(
+        None, description="TOML file that names the workers, some here, some on remote servers; instead of `workers`"
+    )
 
     # How it decides
     policy: str = Field("collage", min_length=1, description="name of a policy preset")
@@ -122,6 +126,9 @@ class ServingSettings(BaseSettings):
             raise ValueError(
                 f"max_body_bytes ({self.max_body_bytes}) must be at most max_held_bytes ({self.max_held_bytes})"
             )
+        given = self.model_fields_set & {"workers", "threads"}
+        if self.fleet is not None and given:
+            raise ValueError(f"{min(given)}: the fleet file says so of each worker; leave one of the two out")
         if self.max_images > self.max_queue:
             raise ValueError(f"max_images ({self.max_images}) must be at most max_queue ({self.max_queue})")
         return self
@@ -195,7 +202,7 @@ def _check_names(names: Iterable[str], where: str, prefix: str = "") -> None:
 
 
 def _one_line(error: ValidationError) -> str:
-    """The first thing that is wrong, named."""
+    """The first thing that is wrong, named, in one line."""
     first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collage.dispatch import Role, Source, WorkerId, WorkerView
-from collage.engines import LocalEngine
+from collage.engines import LocalEngine, MixedEngine
 from collage.exceptions import InvalidInput
 from collage.serving._window import AnswerWindow
 
@@ -87,14 +87,14 @@ class Status:
         p50 = self._window.summary(now)["latency"]["p50"] or 0.0
         seconds = min(max(_STRAGGLE_TIMES * p50, _STRAGGLE_LEAST), _STRAGGLE_MOST)
         engine = self._plane.engine
-        if not isinstance(engine, LocalEngine):
+        if not isinstance(engine, LocalEngine | MixedEngine):
             raise InvalidInput("only local workers can be made to straggle", field="worker")
         there = {seen.worker for seen in self._plane.view().workers}
-        up = [name for name in engine.workers if name in there]
+        up = [name for name, pid in engine.workers.items() if pid is not None and name in there]
         if worker is None and up:
             worker = up[0]
         if worker not in up:
-            raise InvalidInput(f"{str(worker)[:40]!r} is no worker that is up", field="worker")
+            raise InvalidInput(f"{str(worker)[:40]!r} is no local worker that is up", field="worker")
         engine.straggle(worker, seconds, _STRAGGLE_SECONDS)
         self._straggling[worker] = now + _STRAGGLE_SECONDS
         self._kept_at = -_FRESH_SECONDS  # the next look shows it
@@ -122,10 +122,8 @@ class Status:
         }
 
     def _workers(self, seen: dict[WorkerId, WorkerView], now: float) -> list[dict[str, Any]]:
-        """All workers of the engine; of another's, those that are there."""
         engine = self._plane.engine
-        names = list(engine.workers) if isinstance(engine, LocalEngine) else sorted(seen)
-        return [self._worker(name, seen.get(name), now) for name in names]
+        return [self._worker(name, seen.get(name), now) for name in engine.workers]
 
     def _worker(self, name: WorkerId, seen: WorkerView | None, now: float) -> dict[str, Any]:
         """slowness: its recent singles' time over what is usual."""
