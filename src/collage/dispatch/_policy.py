@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from collage.dispatch._events import Role, Source, WorkerId
 from collage.exceptions import SettingsError
+from collage.files import first_problem
 
 _CONFIDENT = 0.9  # where neither the policy nor the backup's card says anything
 
@@ -48,7 +49,7 @@ class Policy(BaseModel):
     beside: bool = Field(default=False, description="backups queue beside singles instead of behind them")
     overtake: bool = Field(
         default=True,
-        description="but not any longer once their oldest query's patience has ended, and the next single has waited less",
+        description="but not any longer once their oldest query's patience has ended and the next single waited less",
     )
 
     # Placement: which of the free workers gets a job.
@@ -183,10 +184,7 @@ def get_policy(name: str, **changes: Any) -> Policy:
     try:
         return Policy.model_validate(PRESETS[name].model_dump() | changes)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"policy {name}: {key + ': ' if key else ''}{message}") from None
+        raise SettingsError(f"policy {name}: {first_problem(error)}") from None
 
 
 def worker_roles(policy: Policy, workers: Sequence[WorkerId]) -> dict[WorkerId, frozenset[Role]]:
