@@ -24,9 +24,18 @@ _COLOURS = {
     "collage": "#d55e00",
     "collage-dedicated": "#d55e00",
     "late-collage": "#d55e00",
-    "auto": _BLACK,
+    "auto": "#7a5bc7",
 }
-_MARKERS = {"none": "x", "replicate": "s", "hedge": "^", "cheap": "D", "parity": "v", "learned": "P", "batch": "p"}
+_MARKERS = {
+    "none": "x",
+    "replicate": "s",
+    "hedge": "^",
+    "cheap": "D",
+    "parity": "v",
+    "learned": "P",
+    "batch": "p",
+    "auto": "*",
+}
 _MORE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)))
 

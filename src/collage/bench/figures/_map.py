@@ -10,7 +10,17 @@ from matplotlib.patches import Patch, Rectangle
 from collage.bench.figures._look import looks, panel_title, panel_values, x_label
 from collage.bench.simulated import Experiment, SimulatedRow, axis_name, choices, value_name
 
-_DARK = {"#0072b2", "#000000", "#d55e00", "#009e73", "#8c6d31", "#808080"}  # on these, white text is read better
+# On these, light text is read better. Text is not quite white or black, so that a page that turns these around for
+# dark screens leaves it as it is.
+_DARK = {
+    "#0072b2",
+    "#000000",
+    "#d55e00",
+    "#009e73",
+    "#8c6d31",
+    "#808080",
+    "#7a5bc7",
+}
 
 
 def draw_map(experiment: Experiment, rows: Sequence[SimulatedRow]) -> Figure:
@@ -34,7 +44,7 @@ def draw_map(experiment: Experiment, rows: Sequence[SimulatedRow]) -> Figure:
             said = choice.right.label if choice.gain is None else f"{choice.right.label}\n{choice.gain:.1f}×"
             axes.text(
                 column + 0.5, line + 0.5, said, ha="center", va="center", fontsize=6.5, linespacing=1.3,
-                color="white" if own.colour in _DARK else "#000001",
+                color="#fffffe" if own.colour in _DARK else "#000001",
             )  # fmt: skip
         axes.set(xlim=(0, len(xs)), ylim=(0, len(ys)), title=panel_title(experiment, value))
         axes.set_xticks([index + 0.5 for index in range(len(xs))], [value_name(x, each) for each in xs])

@@ -31,6 +31,7 @@ def _blocks(section: Section) -> Iterator[str]:
     yield f'<section id="{section.key}">\n<h2>{html.escape(section.title)}</h2>'
     if section.question:
         yield f'<p class="question">{_inline(section.question)}</p>'
+    yield from (f"<p>{_inline(text)}</p>" for text in section.lead)
     if section.picture is not None:
         yield _figure(section.picture, section.key)
     yield from (f"<p>{_inline(text)}</p>" for text in section.paragraphs)

@@ -19,6 +19,7 @@ def _blocks(section: Section, folder: Path) -> Iterator[str]:
     yield f"## {section.title}"
     if section.question:
         yield f"*{section.question}*"
+    yield from section.lead
     if section.picture is not None:
         at = Path(os.path.relpath(section.picture.png, folder)).as_posix()
         yield f"![{section.picture.alt}]({at})"

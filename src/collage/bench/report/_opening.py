@@ -40,7 +40,7 @@ def opening(results: Sequence[tuple[Path, Result]]) -> Section:
             "No map has been run yet, so there is no general answer here: `collage simulate --config"
             " experiments/tail/map.toml` makes one. The figures below say what was found in each setting."
         )
-        return Section("use", "Should I use this?", paragraphs=[_WHAT, advice])
+        return Section("use", "Should I use this?", lead=[_WHAT, advice])
     folder, first = maps[0]
     bullets = [line for _, result in maps for line in _of_map(result)]
     answer = (
@@ -51,7 +51,7 @@ def opening(results: Sequence[tuple[Path, Result]]) -> Section:
     return Section(
         "use",
         "Should I use this?",
-        paragraphs=[_WHAT, answer],
+        lead=[_WHAT, answer],
         bullets=bullets,
         picture=Picture(folder / "figure.png", folder / "figure.svg", first.experiment.title),
         folded=numbers([row for row in first.rows if row.kept]),

@@ -28,12 +28,14 @@ class Picture:
 class Section:
     """One part of the report. Texts may hold **bold** and `code`, and nothing else that is markup.
 
-    folded: what few readers need, such as whole tables; shown when asked for.
+    lead: before the picture; paragraphs: after it. folded: what few readers need, such as whole tables; shown when
+    asked for.
     """
 
     key: str
     title: str
     question: str = ""
+    lead: list[str] = field(default_factory=list)
     paragraphs: list[str] = field(default_factory=list)
     bullets: list[str] = field(default_factory=list)
     picture: Picture | None = None
