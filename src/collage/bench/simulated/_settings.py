@@ -112,7 +112,7 @@ class MapRule(_Part):
     """
 
     most_extra_work: float = Field(default=0.25, ge=0, description="what an operator is taken to allow")
-    accuracy_loss: float = Field(default=0.001, ge=0, le=1, description="how far A_o may be below A_a")
+    accuracy_loss: float = Field(default=0.001, ge=0, le=1, description="how far A_o may measurably be below A_a")
     level: float = Field(default=0.05, ge=0, le=1, description="p99 that differ by less are called the same")
 
 
