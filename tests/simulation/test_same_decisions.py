@@ -25,7 +25,7 @@ from collage.simulation import Scenario, make_scenario
 from collage.simulation._arrivals import OpenLoop, poisson
 from collage.simulation._fleet import Fleet
 from collage.simulation._machines import Machine, make_machines
-from collage.simulation._point import capacity
+from collage.simulation._point import call_costs, job_capacities
 from collage.simulation._simulator import Simulator
 from collage.simulation._tally import Tally
 
@@ -165,7 +165,7 @@ def served(dispatcher: Any, policy: Policy, scenario: Scenario, arrivals: list[f
 def simulated(dispatcher: Any, policy: Policy, scenario: Scenario, arrivals: list[float]) -> list[Any]:
     tally = Tally(0, QUERIES, None, np.random.default_rng(0))
     simulator = Simulator(dispatcher, OpenLoop(chain(arrivals, repeat(math.inf))), tally)
-    costs = {source: scenario.cost(source, 2) for source in Source}
+    costs = call_costs(scenario, job_capacities(policy, 2, 2))
     simulator.begin(Fleet(simulator, scenario, machines(policy, scenario), costs, np.random.default_rng(0)))
     simulator.run()
     return decisions(dispatcher.said, 0)
@@ -179,7 +179,7 @@ def test_driver_and_simulator_decide_alike(recorder: type[Dispatcher], name: str
     scenario = make_scenario({"workers": 6, "load": 0.6, "times": {"kind": "profile", "slow_share": 0.1}} | fault)
     assert scenario.rate is not None
     arrivals = list(islice(poisson(np.random.default_rng(3), scenario.rate), QUERIES))
-    made = [recorder(policy, capacity=capacity(policy, 2, 2), control_share=0.05) for _ in range(2)]
+    made = [recorder(policy, capacity=job_capacities(policy, 2, 2), control_share=0.05) for _ in range(2)]
     serving = served(made[0], policy, scenario, arrivals)
     assert simulated(made[1], policy, scenario, arrivals) == serving
     kinds = {decision[1] for decision in serving}

@@ -214,7 +214,7 @@ class Dispatcher:
             patience=learnt.patience if known and policy.accept != "first" else None,
             trigger=self._plan.any.age if known else None,
             balance=self._ledger.budget.balance,
-            paused=self._cover.backups_paused_until > now,
+            paused=self._plan.degraded_paused_until > now,
             workers=tuple(worker.view(usual, now) for worker in self._ledger.pool),
         )
 

@@ -7,7 +7,7 @@ begins to compute, so that it is one of its worker's own stream, whatever the po
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,14 +36,14 @@ class Stage(Protocol):
 
 
 class Fleet:
-    """All workers. costs: of a call by source; rng: of what the network adds."""
+    """All workers. costs: of a call by source and capacity; rng: of what the network adds."""
 
     def __init__(
         self,
         stage: Stage,
         scenario: Scenario,
         machines: Sequence[Machine],
-        costs: dict[Source, CallCost],
+        costs: Mapping[tuple[Source, int], CallCost],
         rng: np.random.Generator,
     ) -> None:
         self._stage, self._scenario, self._costs, self._rng = stage, scenario, costs, rng
@@ -53,7 +53,7 @@ class Fleet:
         self._runs: dict[JobId, Run] = {}  # that take a slot
         self._computed = 0.0  # worker-seconds, of running jobs up to their ends
         limit = scenario.times.build().slow_above if scenario.oracle else math.inf
-        self._slow_above = costs[Source.SINGLE].of(limit)
+        self._slow_above = costs[Source.SINGLE, 1].of(limit)
         for machine in machines:
             self._up(machine)
             self._await_crash(machine, 0.0)
@@ -104,7 +104,7 @@ class Fleet:
 
     def _begin(self, run: Run) -> None:
         machine, stage, source = run.machine, self._stage, run.start.source
-        now, (ratio, overhead, per_query) = stage.now, self._costs[source]
+        now, (ratio, overhead, per_query) = stage.now, self._costs[source, run.start.capacity]
         if per_query:
             ratio += per_query * len(run.start.queries)
         seconds = machine.times.draw(now) * ratio + overhead
