@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from collage.dispatch import PRESETS
 
+Side = Annotated[int, Field(ge=2, le=5)]
 FigureKind = Literal["lines", "bars", "cdf", "frontier", "map"]
 
 # What a figure can show of a policy, and how an axis is labelled. Times are drawn in milliseconds.
@@ -53,7 +54,9 @@ class PolicyEntry(_Part):
     preset: str
     label: str = Field(default="", description="its name in tables and figures; absent: the preset's")
     settings: dict[str, Any] = Field(default_factory=dict, description="changes to the preset")
-    grid: int = Field(default=3, ge=2, le=5, description="tiles a side of a collage; a batch holds as many images")
+    grid: Side | tuple[Side, ...] = Field(
+        default=3, description="tiles a side of a collage, or several to choose from; a batch holds as many images"
+    )
     k: int = Field(default=2, ge=2, le=16, description="queries of a parity or a learned code")
     scenario: dict[str, Any] = Field(default_factory=dict, description="changes to the scenario, for this policy only")
     workers: str = Field(
