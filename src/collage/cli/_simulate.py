@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from collage.bench.simulated import Experiment, Size
 
-_WIDTH = 130
+_WIDTH = 150
 
 
 def register(app: typer.Typer) -> None:

@@ -73,6 +73,11 @@ def test_an_axis_may_change_the_grid(make_experiment: MakeExperiment) -> None:
     assert [(row.grid, row.scenario.workers, row.value("images")) for row in found] == [(2, 4, 4.0), (4, 16, 16.0)]
 
 
+def test_a_policy_may_choose_among_grids(make_experiment: MakeExperiment) -> None:
+    found = rows(make_experiment(axes={"load": [0.5]}, policies=[{"preset": "collage", "grid": [2, 4]}]))
+    assert [(row.grid, row.capacity) for row in found] == [((2, 4), 16)]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -14,9 +14,9 @@ def say_map(rows: Sequence[SimulatedRow], rule: MapRule) -> list[str]:
     cells = len({row.cell for row in rows})
     said = [
         f"A policy is called right where it has the lowest p99 of those with at most {percent(rule.most_extra_work)}"
-        f" extra work and an accuracy within {rule.accuracy_loss * 100:g} points of the single's; of those within"
-        f" {percent(rule.level)} of that p99, it is the one that spends least. In a square: the policy, and how many"
-        " times lower p99 is than without backups."
+        f" extra work and an accuracy not measurably more than {rule.accuracy_loss * 100:g} points below the single's;"
+        f" of those within {percent(rule.level)} of that p99, it is the one that spends least. In a square: the policy,"
+        " and how many times lower p99 is than without backups."
     ]
     said += [_about(label, own, found, cells) for label, own in ranked(found)]
     if len(found) < cells:

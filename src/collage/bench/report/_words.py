@@ -31,7 +31,7 @@ def say(experiment: Experiment, rows: Sequence[SimulatedRow]) -> list[str]:
     cells = list(dict.fromkeys(row.cell for row in kept))
     if not ours:
         return [_ranges(kept), *_beyond(kept, cells)]
-    swept = len(ours) > len({row.cell for row in ours})
+    swept = any(experiment.policies[row.entry].sweep for row in ours)
     parts = [_sweep(ours, cells) if swept else _headline(kept, ours), _accuracy(ours)]
     parts += _rivals([compare_rows(row, kept) for row in ours], cells, swept=swept)
     parts += _yardsticks(kept, ours)

@@ -32,7 +32,7 @@ class Tried(NamedTuple):
     entry: int  # which of the experiment's policies
     policy: Policy
     scenario: Scenario
-    grid: int
+    grid: int | tuple[int, ...]
     k: int
 
     @property
@@ -41,7 +41,12 @@ class Tried(NamedTuple):
         code = self.policy.code
         if code is None:
             return 0
-        return self.grid**2 if code in {Source.COLLAGE, Source.BATCH} else self.k if code.joint else 1
+        return self.largest**2 if code in {Source.COLLAGE, Source.BATCH} else self.k if code.joint else 1
+
+    @property
+    def largest(self) -> int:
+        """The largest grid that it may use."""
+        return self.grid if isinstance(self.grid, int) else max(self.grid)
 
     def value(self, name: str) -> Any:
         """What an axis, a knob or a dotted key of the scenario is here. None where there is no such thing."""
@@ -194,7 +199,7 @@ def _tried(experiment: Experiment, place: _Place, changes: dict[str, Any]) -> Tr
     said = f"policies.{place.entry}"
     where = "".join(f", {name} = {value}" for name, value in (*cell, *knobs))
     try:
-        PolicyEntry.model_validate({"preset": entry.preset, **shape})  # what a knob may be
+        shaped = PolicyEntry.model_validate({"preset": entry.preset, **shape})  # what a knob may be
         policy = get_policy(entry.preset, **(entry.settings | own))
         scenario = make_scenario(changed(_base(experiment), changes | entry.scenario | beyond))
         scenario = _with_workers(scenario, entry.workers)
@@ -203,7 +208,7 @@ def _tried(experiment: Experiment, place: _Place, changes: dict[str, Any]) -> Tr
         raise SettingsError(f"{said}: {first_problem(error)}{where}") from None
     except SettingsError as error:
         raise SettingsError(f"{error} (with {said}{where})") from None
-    return Tried(place.number, cell, entry.name, knobs, place.entry, policy, scenario, **shape)
+    return Tried(place.number, cell, entry.name, knobs, place.entry, policy, scenario, shaped.grid, shaped.k)
 
 
 _SHAPE = ("grid", "k")

@@ -58,7 +58,7 @@ def _choice(cell: Named, rows: Sequence[SimulatedRow], rule: MapRule) -> Choice 
 def _within(row: SimulatedRow, rule: MapRule) -> bool:
     return (
         row.extra_work <= rule.most_extra_work + WORK_SLACK
-        and row.metrics["accuracy_change"].value >= -rule.accuracy_loss
+        and row.metrics["accuracy_change"].high >= -rule.accuracy_loss
         and not row.overloaded
         and not row.rejected
     )

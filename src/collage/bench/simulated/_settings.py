@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from collage.dispatch import PRESETS
 
+Side = Annotated[int, Field(ge=2, le=5)]
 FigureKind = Literal["lines", "bars", "cdf", "frontier", "map"]
 
 # What a figure can show of a policy, and how an axis is labelled. Times are drawn in milliseconds.
@@ -53,7 +54,9 @@ class PolicyEntry(_Part):
     preset: str
     label: str = Field(default="", description="its name in tables and figures; absent: the preset's")
     settings: dict[str, Any] = Field(default_factory=dict, description="changes to the preset")
-    grid: int = Field(default=3, ge=2, le=5, description="tiles a side of a collage; a batch holds as many images")
+    grid: Side | tuple[Side, ...] = Field(
+        default=3, description="tiles a side of a collage, or several to choose from; a batch holds as many images"
+    )
     k: int = Field(default=2, ge=2, le=16, description="queries of a parity or a learned code")
     scenario: dict[str, Any] = Field(default_factory=dict, description="changes to the scenario, for this policy only")
     workers: str = Field(
@@ -112,7 +115,7 @@ class MapRule(_Part):
     """
 
     most_extra_work: float = Field(default=0.25, ge=0, description="what an operator is taken to allow")
-    accuracy_loss: float = Field(default=0.001, ge=0, le=1, description="how far A_o may be below A_a")
+    accuracy_loss: float = Field(default=0.001, ge=0, le=1, description="how far A_o may measurably be below A_a")
     level: float = Field(default=0.05, ge=0, le=1, description="p99 that differ by less are called the same")
 
 

@@ -82,7 +82,7 @@ def _row(
         cancel=scenario.cancel.effect,
         load=scenario.load,
         workers=scenario.workers,
-        grid=tried.grid if collage else None,
+        grid=tried.largest if collage else None,
         capacity=tried.capacity,
         metric="round" if rounds else "query",
         seeds=seeds,

@@ -24,7 +24,7 @@ def terminal_table(rows: Sequence[SimulatedRow], *, title: str, most: int | None
         table.add_column(column, justify="left" if column == "policy" else "right", no_wrap=True)
     for row in rows[-most:] if most else rows:
         cell, own = dict(row.cell), dict(row.knobs)
-        figures = [f"{row.metrics[name].value * 1000:.1f}" if name in row.metrics else "" for name in times]
+        figures = [_milliseconds(row.metrics[name].value) if name in row.metrics else "" for name in times]
         table.add_row(
             *(value_name(name, cell.get(name)) for name in axes),
             row.label + " †" * row.overloaded,
@@ -36,6 +36,11 @@ def terminal_table(rows: Sequence[SimulatedRow], *, title: str, most: int | None
             style="bold" if row.ours else None,
         )
     return table
+
+
+def _milliseconds(seconds: float) -> str:
+    value = seconds * 1000
+    return f"{value:.0f}" if value >= 999.5 else f"{value:.1f}"
 
 
 def _caption(rows: Sequence[SimulatedRow]) -> str:
