@@ -75,6 +75,7 @@ def test_every_policy_and_every_room_is_described() -> None:
     assert {path.stem for path in (DOCS / "reference").glob("*.md")} == {*ROOMS, "exceptions", "index"} - NO_REFERENCE
 
 
+@pytest.mark.timeout(600)
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")
