@@ -19,8 +19,8 @@ def serve(
     host: str | None = typer.Option(None, help="Address to listen on (default 127.0.0.1)"),
     port: int | None = typer.Option(None, help="TCP port; 0 picks a free one (default 8080)"),
     single: str | None = typer.Option(None, help="Name or path of the single (default fashion-mnist-single)"),
-    backup: str | None = typer.Option(
-        None, help="Name or path of its backup, or 'none' (default: the shipped one that the policy needs)"
+    backup: list[str] | None = typer.Option(
+        None, help="Name or path of its backup, or 'none'; may be repeated (default: the shipped ones for the policy)"
     ),
     workers: int | None = typer.Option(None, help="Worker processes (default 4)"),
     fleet: Path | None = typer.Option(
@@ -47,7 +47,7 @@ def serve(
         host=host,
         port=port,
         single=single,
-        backup=backup,
+        backup=backup or None,
         workers=workers,
         fleet=fleet,
         threads=threads,
@@ -63,7 +63,7 @@ def serve(
     plane = DataPlane(settings)
 
     def say(url: str) -> None:
-        backup = plane.backup.card.name if plane.backup else "no model of its own"
+        backup = ", ".join(model.card.name for model in plane.backups) or "no model of its own"
         workers = len(plane.engine.workers)
         typer.echo(f"{plane.single.card.name} on {workers} workers, policy {settings.policy}, backup: {backup}")
         typer.echo(f"Serving at {url}  (try: curl --data-binary @IMAGE {url}/v1/classify)")

@@ -212,7 +212,7 @@ class Dispatcher:
             waiting=self._ledger.waiting,
             in_flight=self._ledger.open,
             patience=learnt.patience if known and policy.accept != "first" else None,
-            trigger=self._plan.any.age if known else None,
+            trigger=self._plan.any.age if known and self._plan.any.age < NEVER else None,
             balance=self._ledger.budget.balance,
             paused=self._plan.degraded_paused_until > now,
             workers=tuple(worker.view(usual, now) for worker in self._ledger.pool),

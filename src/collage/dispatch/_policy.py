@@ -49,7 +49,7 @@ class Policy(BaseModel):
     beside: bool = Field(default=False, description="backups queue beside singles instead of behind them")
     overtake: bool = Field(
         default=True,
-        description="but not once their oldest query's patience has ended, and the next single has waited less",
+        description="but not once their oldest query's patience has ended, if the next single has waited less",
     )
 
     # Placement: which of the free workers gets a job.
