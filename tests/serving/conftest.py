@@ -34,7 +34,12 @@ import json, sys
 from collage.serving import DataPlane, load_settings, serve
 settings = load_settings(**json.loads(sys.argv[1]))
 seconds = float(sys.argv[2])
-serve(settings, lambda url: print("Serving at", url, flush=True), plane=DataPlane(settings, hold=lambda *_: seconds))
+serve(
+    settings,
+    lambda url: print("Serving at", url, flush=True),
+    plane=DataPlane(settings, hold=lambda *_: seconds),
+    on_grpc=lambda address: print("gRPC at", address, flush=True),
+)
 """
 
 
@@ -55,6 +60,7 @@ class Gateway:
         else:
             _, errors = self.process.communicate()
             pytest.fail(f"the gateway did not start: {said} {errors}")
+        self.grpc = said.partition("gRPC at ")[2].partition("\n")[0]
         self.address = self.url.removeprefix("http://")
         host, _, port = self.address.partition(":")
         self.host, self.port = host, int(port)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from collage.serving import DataPlane, ServingSettings
-from collage.serving._http_app import create_app
+from collage.serving._http_app import create_app, make_gateway
+from collage.serving._http_gate import Gate
 
 Sent = list[dict[str, Any]]
 
@@ -41,7 +42,7 @@ async def _ask(app: Any, path: str, method: str = "POST") -> Sent:
 
 def test_too_little_memory_is_no_fault_of_the_service(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ServingSettings(single=str(models["single"]), backup=str(models["collage"]))
-    app = create_app(DataPlane(settings), settings)
+    app = create_app(make_gateway(DataPlane(settings), settings, Gate(settings.max_held_bytes)))
 
     def full(*_: object) -> None:
         raise MemoryError
@@ -55,7 +56,7 @@ def test_too_little_memory_is_no_fault_of_the_service(models: dict[str, Path], m
 
 def test_an_unexpected_error_is_counted_once(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ServingSettings(single=str(models["single"]), backup=str(models["collage"]))
-    app = create_app(DataPlane(settings), settings)
+    app = create_app(make_gateway(DataPlane(settings), settings, Gate(settings.max_held_bytes)))
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError

@@ -18,6 +18,7 @@ def serve(
     config: Path | None = typer.Option(None, "--config", "-c", help="TOML file with any of the settings."),
     host: str | None = typer.Option(None, help="Address to listen on (default 127.0.0.1)"),
     port: int | None = typer.Option(None, help="TCP port; 0 picks a free one (default 8080)"),
+    grpc_port: int | None = typer.Option(None, help="TCP port of gRPC; 0 picks a free one (default: no gRPC)"),
     single: str | None = typer.Option(None, help="Name or path of the single (default fashion-mnist-single)"),
     backup: list[str] | None = typer.Option(
         None, help="Name or path of its backup, or 'none'; may be repeated (default: the shipped ones for the policy)"
@@ -46,6 +47,7 @@ def serve(
         config,
         host=host,
         port=port,
+        grpc_port=grpc_port,
         single=single,
         backup=backup or None,
         workers=workers,
@@ -68,4 +70,7 @@ def serve(
         typer.echo(f"{plane.single.card.name} on {workers} workers, policy {settings.policy}, backup: {backup}")
         typer.echo(f"Serving at {url}  (try: curl --data-binary @IMAGE {url}/v1/classify)")
 
-    serve_until_stopped(settings, on_ready=say, plane=plane)
+    def say_grpc(address: str) -> None:
+        typer.echo(f"gRPC at {address}")
+
+    serve_until_stopped(settings, on_ready=say, plane=plane, on_grpc=say_grpc)

@@ -10,14 +10,13 @@ from urllib.parse import urlsplit
 
 from collage.dispatch import JobId, Role, WorkerId
 from collage.engines._base import CancelEffect, EngineListener, FloatArray
-from collage.engines._oip_http import HttpTransport
 from collage.engines._oip_options import OipOptions
 from collage.engines._oip_server import RemoteServer
 from collage.engines._oip_transport import Transport
 from collage.engines._oip_wire import RemoteModel
 from collage.exceptions import SettingsError
 
-_SCHEMES = ("http", "https")
+_SCHEMES = ("http", "https", "grpc", "grpcs")
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,16 @@ class OipServer:
 
 
 class OipEngine:
-    """Workers on remote servers, over HTTP.
+    """Workers on remote servers, over HTTP or gRPC.
 
     A server joins when it says that it and our models are ready, for the roles whose models are, and is down as soon as
     it says otherwise, refuses connections, or leaves several looks at it unanswered. A call without an answer in time,
     or with one that is not what its model gives (another form, id or model, too long, no HTTP), fails its job. Whether
     the values make sense is for the code that decodes them.
 
-    A running call cannot be stopped at the server: by default cancelling does `nothing`, and the slot is taken until
-    the answer comes. With the option cancel = "close" the connection is closed and the slot counted as free: only where
-    that is so for all servers is `cancel_effect` `cooperative`.
+    A running HTTP call cannot be stopped at the server, and a gRPC one only where the server minds it: by default
+    cancelling does `nothing`, and the slot is taken until the answer comes. With the option cancel = "close" the call
+    is closed and the slot counted as free: only where that is so for all servers is `cancel_effect` `cooperative`.
 
     Raises SettingsError for URLs and files that make no sense.
     """
@@ -114,4 +113,11 @@ def _transport(server: OipServer) -> Transport:
         good = False
     if not good or parts.query or parts.fragment or parts.username is not None:
         raise SettingsError(f"urls: {server.url!r} is none; {', '.join(_SCHEMES)}://HOST:PORT is needed")
+    # Worker processes import this room too, and need none of these libraries: a quarter of a second, and memory.
+    if parts.scheme.startswith("grpc"):
+        from collage.engines._oip_grpc import GrpcTransport  # noqa: PLC0415
+
+        return GrpcTransport(server.url, server.options)
+    from collage.engines._oip_http import HttpTransport  # noqa: PLC0415
+
     return HttpTransport(server.url, server.options)

@@ -53,7 +53,9 @@ class LocalGroup(_Group):
 class RemoteGroup(OipOptions):
     """Servers that are talked to in the same way."""
 
-    urls: tuple[str, ...] = Field(min_length=1, description="http(s)://HOST:PORT, a path prefix allowed")
+    urls: tuple[str, ...] = Field(
+        min_length=1, description="http(s)://HOST:PORT, a path prefix allowed; or grpc(s)://HOST:PORT"
+    )
     roles: tuple[FleetRole, ...] = Field(default=_BOTH, min_length=1, description="what they may run")
     single: RemoteNames = Field(default_factory=RemoteNames, description="the single's names there")
     backup: RemoteNames = Field(default_factory=RemoteNames, description="the backup's names there")

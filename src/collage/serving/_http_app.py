@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
 
 
-def create_app(plane: DataPlane, settings: ServingSettings, *, gate: Gate | None = None) -> Starlette:
-    """The gateway over a data plane, which may still be starting: it is not ready until the plane is.
+def make_gateway(plane: DataPlane, settings: ServingSettings, gate: Gate) -> Gateway:
+    """What all transports share. Raises ModelError where the single has not one input and one output."""
+    return Gateway(plane, OipModel.of(plane.single), settings, gate, Metrics(plane, gate))
 
-    `gate` is given by whoever wants to drain it. Raises ModelError where the single has not one input and one output.
-    """
-    gate = gate or Gate(settings.max_held_bytes)
-    metrics = Metrics(plane, gate)
-    gateway = Gateway(plane, OipModel.of(plane.single), settings, gate, metrics)
+
+def create_app(gateway: Gateway) -> Starlette:
+    """HTTP over a gateway, whose plane may still be starting: it is not ready until the plane is."""
+    plane, settings, metrics = gateway.plane, gateway.settings, gateway.metrics
     routes = [
         *classify_routes(gateway),
         *oip_routes(gateway),

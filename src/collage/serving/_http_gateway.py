@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
 
 # Why queries got no answer, for the metrics; the first that fits.
-_WHY: tuple[tuple[type[Exception], str], ...] = (
+_WHY: tuple[tuple[type[BaseException], str], ...] = (
     (InvalidInput, "invalid"),
     (DeadlineExceeded, "deadline"),
     (Unavailable, "unavailable"),
     (ClientDisconnect, "cancelled"),
+    (asyncio.CancelledError, "cancelled"),
 )
 
 
@@ -50,7 +51,7 @@ class Gateway:
         """Counts the queries as rejected where this raises; one where it is not known yet how many there are."""
         try:
             yield
-        except (CollageError, ClientDisconnect) as error:
+        except (CollageError, ClientDisconnect, asyncio.CancelledError) as error:
             why = next((why for kind, why in _WHY if isinstance(error, kind)), "failed")
             self.metrics.rejected.labels(why).inc(queries)
             raise

@@ -43,6 +43,9 @@ class Metrics:
         self.responses = Counter(
             "collage_http_responses", "Responses by route and status.", ["route", "status"], registry=self._registry
         )
+        self._grpc = Counter(
+            "collage_grpc_calls", "gRPC calls by method and status code.", ["method", "code"], registry=self._registry
+        )
         self.rejected = Counter(
             "collage_queries_rejected",
             "Queries without an answer: invalid, unavailable, deadline, or cancelled by a client that went away.",
@@ -58,6 +61,10 @@ class Metrics:
 
     def _count(self, answer: Classified) -> None:
         self._latency.labels(answer.source.value).observe(answer.seconds)
+
+    def count_grpc(self, method: str, code: str) -> None:
+        """A gRPC call has ended."""
+        self._grpc.labels(method, code).inc()
 
     def render(self) -> bytes:
         """All of them in Prometheus's text format."""

@@ -57,11 +57,16 @@ def parse_infer(body: bytes, header_length: str | None, model: OipModel, setting
         raise InvalidInput(f"not valid JSON ({error})", field="body") from None
     if not isinstance(request, dict):
         raise InvalidInput("the JSON must be an object", field="body")
+    return read_request(request, view[size:], model, settings)
+
+
+def read_request(request: dict[str, Any], tail: memoryview, model: OipModel, settings: ServingSettings) -> InferRequest:
+    """The request in its JSON's form, and the bytes behind it -> the request. Raises as `parse_infer` does."""
     parameters = _object(request.get("parameters"), "parameters")
     binary_output, classification = _output(request, parameters, model)
     return InferRequest(
         id=_text(request.get("id", ""), "id"),
-        images=_images(request, view[size:], model, settings),
+        images=_images(request, tail, model, settings),
         options=_options(parameters, settings),
         binary_output=binary_output,
         classification=classification,

@@ -29,11 +29,11 @@ class EncodedResponse(NamedTuple):
 
 def encode_response(request: InferRequest, answers: Sequence[Classified], model: OipModel) -> EncodedResponse:
     """One answer per image of the request, in order -> the response."""
-    scores = np.stack([answer.scores for answer in answers]).astype("<f4", copy=False)  # (n, classes)
+    scores = scores_of(answers)  # (n, classes)
     output: dict[str, Any] = {"name": model.output_name}
     tail = b""
     if request.classification:
-        texts = _classification(scores, request.classification, model.classes)
+        texts = top_classes(scores, request.classification, model.classes)
         output |= {"datatype": "BYTES", "shape": [len(texts), request.classification]}
         if request.binary_output:
             tail = b"".join(struct.pack("<I", len(text)) + text for row in texts for text in row)
@@ -50,13 +50,19 @@ def encode_response(request: InferRequest, answers: Sequence[Classified], model:
     response: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if request.id:
         response["id"] = request.id
-    response["parameters"] = _parameters(answers)
+    response["parameters"] = said_of(answers)
     response["outputs"] = [output]
     head = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
     return EncodedResponse(head + tail, len(head) if request.binary_output else None)
 
 
-def _parameters(answers: Sequence[Classified]) -> dict[str, str]:
+def scores_of(answers: Sequence[Classified]) -> NDArray[np.float32]:
+    """All answers' scores (n, classes), little-endian."""
+    return np.stack([answer.scores for answer in answers]).astype("<f4", copy=False)
+
+
+def said_of(answers: Sequence[Classified]) -> dict[str, str]:
+    """The response's parameters."""
     return {
         "source": orjson.dumps([answer.source.value for answer in answers]).decode(),
         "degraded": orjson.dumps([answer.degraded for answer in answers]).decode(),
@@ -64,7 +70,7 @@ def _parameters(answers: Sequence[Classified]) -> dict[str, str]:
     }
 
 
-def _classification(scores: NDArray[np.float32], count: int, classes: Sequence[str]) -> list[list[bytes]]:
+def top_classes(scores: NDArray[np.float32], count: int, classes: Sequence[str]) -> list[list[bytes]]:
     """The highest `count` of each row as "score:index:label", as Triton writes them."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
     return [

@@ -8,15 +8,20 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from collage.exceptions import SettingsError
 from collage.serving._dataplane import DataPlane
-from collage.serving._http_app import create_app
+from collage.serving._http_app import create_app, make_gateway
 from collage.serving._http_gate import Gate
+from collage.serving._http_gateway import Gateway
 from collage.serving._http_protocol import guarded
 from collage.serving._settings import ServingSettings
+
+if TYPE_CHECKING:
+    from collage.serving._grpc_server import GrpcServer
 
 _BACKLOG = 2048
 _CLOSE_SECONDS = 5  # for the last responses to be written, after every query has its outcome
@@ -25,28 +30,39 @@ logger = logging.getLogger("collage.serving")
 
 
 def serve(
-    settings: ServingSettings, on_ready: Callable[[str], None] | None = None, *, plane: DataPlane | None = None
+    settings: ServingSettings,
+    on_ready: Callable[[str], None] | None = None,
+    *,
+    plane: DataPlane | None = None,
+    on_grpc: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return. A second signal does not wait for the drain.
 
     `plane` is started and stopped here; by default one is made of the settings. `on_ready` is called with the URL once
-    queries are answered. Raises SettingsError where the address cannot be listened on, ModelError where a model does
-    not fit or no worker could load it.
+    queries are answered; before it `on_grpc` with gRPC's HOST:PORT, where that is served. Raises SettingsError where an
+    address cannot be listened on, ModelError where a model does not fit or no worker could load it.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run(settings, plane or DataPlane(settings), on_ready or _say_ready))
+        runner.run(_run(settings, plane or DataPlane(settings), on_ready or _say_ready, on_grpc or _say_grpc))
 
 
-async def _run(settings: ServingSettings, plane: DataPlane, on_ready: Callable[[str], None]) -> None:
+async def _run(
+    settings: ServingSettings, plane: DataPlane, on_ready: Callable[[str], None], on_grpc: Callable[[str], None]
+) -> None:
     stop = _Stop()
     listening = _listen(settings.host, settings.port)
     gate = Gate(settings.max_held_bytes)
-    server = _Server(_config(plane, gate, settings))
+    gateway = make_gateway(plane, settings, gate)
+    server = _Server(_config(gateway))
+    calls = _grpc(gateway)
     with stop.on_signals(), listening:
         try:
             # Start-up: workers first, so that whoever can connect is answered.
             if not await stop.unless_first(plane.start()):
                 return
+            if calls is not None:
+                await calls.start()
+                on_grpc(calls.address)
             listening.listen(_BACKLOG)
             serving = asyncio.create_task(server.serve(sockets=[listening]))
             on_ready(_url(settings.host, listening))
@@ -64,6 +80,8 @@ async def _run(settings: ServingSettings, plane: DataPlane, on_ready: Callable[[
             # Shutdown: what is left is refused by the plane, the refusals are written, the connections close.
             await plane.stop(0.0)
             server.should_exit = True
+            if calls is not None:
+                await calls.stop(_CLOSE_SECONDS)
         await serving
 
 
@@ -118,9 +136,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(plane: DataPlane, gate: Gate, settings: ServingSettings) -> uvicorn.Config:
+def _grpc(gateway: Gateway) -> GrpcServer | None:
+    port = gateway.settings.grpc_port
+    if port is None:
+        return None
+    from collage.serving._grpc_server import GrpcServer  # noqa: PLC0415 - 0.2 s, which those without it need not pay
+
+    return GrpcServer(gateway, gateway.settings.host, port)
+
+
+def _config(gateway: Gateway) -> uvicorn.Config:
+    settings = gateway.settings
     return uvicorn.Config(
-        create_app(plane, settings, gate=gate),
+        create_app(gateway),
         http=guarded(settings),
         ws="none",
         lifespan="off",
@@ -167,3 +195,7 @@ def _url(host: str, listening: socket.socket) -> str:
 
 def _say_ready(url: str) -> None:
     logger.info("serving at %s", url)
+
+
+def _say_grpc(address: str) -> None:
+    logger.info("gRPC at %s", address)

@@ -41,6 +41,7 @@ def _none_by_name(value: object) -> object:
 
 
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_by_name)]
+OptionalPort = Annotated[int | None, BeforeValidator(_none_by_name)]
 
 
 def _names(value: object) -> object:
@@ -65,6 +66,9 @@ class ServingSettings(BaseSettings):
     # Where it listens
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8080, ge=0, le=65535, description="TCP port; 0 picks a free one and prints it")
+    grpc_port: OptionalPort = Field(
+        None, ge=0, le=65535, description="TCP port of the same protocol over gRPC; 0 picks a free one; 'none': no gRPC"
+    )
 
     # What it serves
     single: str = Field("fashion-mnist-single", min_length=1, description="the single: a shipped name or a path")

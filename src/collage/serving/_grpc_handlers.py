@@ -1,0 +1,136 @@
+"""Open Inference Protocol v2 over gRPC: thin handlers around the codec, errors -> status codes.
+
+ServerLive, ServerReady, ModelReady, ServerMetadata, ModelMetadata, ModelInfer. The deadline of a call (grpc-timeout) is
+its queries' deadline, and a call that its client cancels cancels them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable, UnknownModel
+from collage.oip import METHODS, SERVICE
+from collage.serving._grpc_codec import encode_infer_message, model_message, parse_infer_message, server_message
+from collage.serving._http_gateway import Gateway
+
+_log = logging.getLogger(__name__)
+_Status = grpc.StatusCode
+
+# The first that fits.
+_STATUS: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
+    (UnknownModel, _Status.NOT_FOUND),
+    (InvalidInput, _Status.INVALID_ARGUMENT),  # too large, too: to send it again would not help
+    (DeadlineExceeded, _Status.DEADLINE_EXCEEDED),
+    (Unavailable, _Status.UNAVAILABLE),
+    (MemoryError, _Status.RESOURCE_EXHAUSTED),
+)
+_PUSHBACK = "grpc-retry-pushback-ms"  # gRPC's own Retry-After
+_SHORTEST = 1e-6  # seconds: of a call that is late already
+_ON_THE_WAY = 0.02  # of a call's time, kept for the answer's way back
+
+Handler = Callable[[Any, Any], Awaitable[Any]]
+
+
+def grpc_handler(gateway: Gateway) -> Any:
+    """The service, for a server to add."""
+    handlers = _Handlers(gateway)
+    methods = {
+        name: grpc.unary_unary_rpc_method_handler(
+            _guarded(name, getattr(handlers, name), gateway),
+            request_deserializer=method.request.FromString,
+            response_serializer=method.response.SerializeToString,
+        )
+        for name, method in METHODS.items()
+    }
+    return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+
+class _Handlers:
+    """Named as the protocol's methods are."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def ServerLive(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return METHODS["ServerLive"].response(live=True)
+
+    async def ServerReady(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return METHODS["ServerReady"].response(ready=self._gateway.ready)
+
+    async def ModelReady(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        self._gateway.model.check(request.name, request.version or None)
+        return METHODS["ModelReady"].response(ready=self._gateway.ready)
+
+    async def ServerMetadata(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return server_message()
+
+    async def ModelMetadata(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        self._gateway.model.check(request.name, request.version or None)
+        return model_message(self._gateway.model)
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+        gateway = self._gateway
+        gateway.model.check(request.model_name, request.model_version or None)
+        with gateway.gate.enter() as ticket:
+            with gateway.rejects_counted():
+                ticket.hold(request.ByteSize())
+                parsed = parse_infer_message(request, gateway.model, gateway.settings)
+            raw = bool(request.raw_input_contents)
+            deadline = _deadline(
+                request, parsed.options.deadline, context.time_remaining(), gateway.settings.max_deadline
+            )
+            with gateway.rejects_counted(len(parsed.images)):
+                answers = await gateway.plane.classify(
+                    parsed.images, deadline=deadline, accept_degraded=parsed.options.accept_degraded
+                )
+        return encode_infer_message(parsed, answers, gateway.model, raw=raw)
+
+
+def _guarded(name: str, handler: Handler, gateway: Gateway) -> Handler:
+    """Errors as status codes, and every call counted by how it ended."""
+
+    async def guarded(request: Any, context: Any) -> Any:
+        code, text = _Status.OK, ""
+        trailing: tuple[tuple[str, str], ...] = ()
+        try:
+            response = await handler(request, context)
+        except asyncio.CancelledError:  # the client has gone; its queries are cancelled by now
+            gateway.metrics.count_grpc(name, _Status.CANCELLED.name)
+            raise
+        except Exception as error:
+            code, text, trailing = _refusal(error)
+            if code is _Status.INTERNAL:
+                _log.exception("%s failed", name)
+        gateway.metrics.count_grpc(name, code.name)
+        if code is not _Status.OK:
+            await context.abort(code, text, trailing)
+        return response
+
+    return guarded
+
+
+def _deadline(request: Any, asked: float | None, remaining: float | None, most: float) -> float | None:
+    """Seconds: the call's own, in place of the default; the earlier of the two where a parameter asks for one too."""
+    if remaining is None:
+        return asked
+    of_call = min(max(remaining * (1 - _ON_THE_WAY), _SHORTEST), most)
+    by_parameter = "deadline_ms" in request.parameters or "timeout" in request.parameters
+    return min(asked, of_call) if by_parameter and asked is not None else of_call
+
+
+def _refusal(error: Exception) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:
+    code = next((code for kind, code in _STATUS if isinstance(error, kind)), _Status.INTERNAL)
+    if code is _Status.INTERNAL:
+        return code, "internal error; the server's log has it", ()
+    if isinstance(error, MemoryError):
+        return code, "not enough memory for this request now", ()
+    if isinstance(error, Unavailable) and code is _Status.UNAVAILABLE:
+        return code, str(error), ((_PUSHBACK, str(math.ceil(error.retry_after * 1000))),)
+    return code, str(error), ()
