@@ -13,6 +13,7 @@ from collage.serving._fleet_engine import make_fleet
 from collage.serving._settings import ServingSettings
 from collage.zoo import LoadedModel, check_bound, list_models, load_model, worker_file
 
+_USUAL_CAPACITY = 9
 _WITHOUT = "policies none, hedge and replicate do without"
 
 
@@ -71,9 +72,13 @@ class Parts:
     def _shipped_backup(self, source: Source, *, needed: bool) -> LoadedModel | None:
         """The shipped model of this kind that was made for the single."""
         ours = self.single.card
-        for model in list_models():
-            if model.card.role is source.role and model.card.single_sha256 == ours.sha256:
-                return model
+        found = [
+            model
+            for model in list_models()
+            if model.card.role is source.role and model.card.single_sha256 == ours.sha256
+        ]
+        if found:  # of several sizes, the paper's own, 3x3, or the smallest
+            return min(found, key=lambda model: (model.card.capacity != _USUAL_CAPACITY, model.card.capacity))
         if not needed:
             return None
         raise SettingsError(
@@ -100,6 +105,9 @@ class Parts:
         limit = settings.hung_seconds
         if settings.fleet is not None:
             fleet = load_fleet(settings.fleet)
+            if len(self.backups) > 1:
+                names = ", ".join(model.card.name for model in self.backups)
+                raise SettingsError(f"backup: a fleet runs one backup model, and here are {names}; name one of them")
             return make_fleet(fleet, self.single, self.backup, hold=hold, hung_seconds=limit)
         return LocalEngine(self.models(), self.roles(), threads=settings.threads, hold=hold, hung_seconds=limit)
 
