@@ -1,4 +1,4 @@
-"""`collage bench` and `collage profile` as a user runs them: a process, a terminal, Ctrl-C."""
+"""`collage bench` as a user runs it: a process, a terminal, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from collage.bench import BenchSettings
-from collage.simulation import load_profile
 
 MakeBench = Callable[..., BenchSettings]
 
@@ -160,24 +158,3 @@ def _alive(pid: int) -> bool:
     except (ProcessLookupError, FileNotFoundError):
         return False
     return state != "Z"  # dead, and not yet collected by whoever inherited it
-
-
-def test_profiles_are_listed_and_fitted(tmp_path: Path) -> None:
-    listed = run("profile", "list")
-    assert listed.returncode == 0
-    assert "resnet34-cpu" in listed.stdout
-
-    shipped = load_profile("resnet34-cpu")
-    trace = tmp_path / "trace.npy"
-    np.save(trace, shipped.draw(np.random.default_rng(0), 5000))
-    fitted = run("profile", "fit", trace, "--out", tmp_path / "own.json", "--source", "a test")
-    assert fitted.returncode == 0, fitted.stderr
-    own = load_profile(str(tmp_path / "own.json"))
-    assert (own.name, own.source, own.jobs) == ("own", "a test", 5000)
-    assert own.mean == pytest.approx(shipped.mean, rel=0.03)
-    assert (tmp_path / "own.png").read_bytes().startswith(b"\x89PNG")
-
-    trace.write_text("no times")
-    refused = run("profile", "fit", trace, "--out", tmp_path / "own.json")
-    assert refused.returncode == 2
-    assert len(refused.stderr.splitlines()) == 1

@@ -31,8 +31,8 @@ UNKNOWN = Outcome(False, 0.0)
 class Stage:
     """Keeps what the dispatcher said: running jobs, answers, rejections, cancellations."""
 
-    def __init__(self, policy: Policy, workers: int, capacity: int = 9, **settings: Any) -> None:
-        grouped = policy.code is not None and (policy.code is Source.COLLAGE or policy.code.joint)
+    def __init__(self, policy: Policy, workers: int, capacity: int | tuple[int, ...] = 9, **settings: Any) -> None:
+        grouped = policy.code is not None and policy.code.shared
         settings = {"control_share": 0.0} | settings
         self.dispatcher = Dispatcher(policy, capacity=capacity if grouped else 1, **settings)
         self.now = 0.0
@@ -123,7 +123,11 @@ def stage() -> Any:
     """stage("collage", workers=4, **changes of the policy)"""
 
     def make(
-        name: str, workers: int = 4, capacity: int = 9, settings: dict[str, Any] | None = None, **changes: Any
+        name: str,
+        workers: int = 4,
+        capacity: int | tuple[int, ...] = 9,
+        settings: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> Stage:
         return Stage(get_policy(name, **({"warmup": 100} | changes)), workers, capacity, **(settings or {}))
 

@@ -117,12 +117,24 @@ def test_backups_wait_behind_singles(stage: Any, overtake: bool, age: float) -> 
 def test_backups_overtake_singles_once_patience_has_ended(stage: Any) -> None:
     s = stage("collage", workers=2, trigger_quantile=0.5)
     s.learn()
-    first, second, third = s.submit(), s.submit(), s.submit()
-    s.wait(1.2)
+    first, second = s.submit(), s.submit()
+    s.wait(0.5)
+    third = s.submit()
+    s.wait(0.7)
     s.complete(s.job_of(second))
     assert [start.queries for start in s.backups()] == [(first,)]
     s.complete(s.backups()[0].job)
     assert s.answers()[first] is Source.COLLAGE
+    assert s.job_of(third)
+
+
+def test_backups_overtake_nobody_who_has_waited_as_long(stage: Any) -> None:
+    s = stage("collage", workers=2, trigger_quantile=0.5)
+    s.learn()
+    _, second, third = s.submit(), s.submit(), s.submit()
+    s.wait(1.2)
+    s.complete(s.job_of(second))
+    assert not s.backups()
     assert s.job_of(third)
 
 

@@ -30,11 +30,25 @@ from collage.dispatch import (
 EVERY_ROLE = frozenset(Role)
 SINGLES_ONLY, BACKUPS_ONLY = frozenset({Role.SINGLE}), frozenset(Role) - {Role.SINGLE}
 ROLES = st.sampled_from([EVERY_ROLE, SINGLES_ONLY, BACKUPS_ONLY, frozenset({Role.SINGLE, Role.COLLAGE})])
-SHARED = {Source.COLLAGE: 4, Source.PARITY: 2, Source.LEARNED: 3}  # capacity by code
+# Capacity by code; a collage also comes in sizes.
+SHARED = {Source.COLLAGE: (4,), Source.BATCH: (3,), Source.PARITY: (2,), Source.LEARNED: (3,)}
+
+
+def composed(name: str, alone: Source | None, in_time: bool, changes: dict[str, Any]) -> Policy:
+    """A preset with parts exchanged, as far as they fit together."""
+    code = PRESETS[name].code
+    if code is not None and not code.joint and in_time and not PRESETS[name].beside:
+        changes |= {"trigger": "in_time", "idle_share": 0.5}
+    if code is not None and code.shared and not code.joint and alone is not None:
+        changes |= {"alone": alone}
+    return get_policy(name, **changes)
+
 
 policies = st.builds(
-    lambda name, changes: get_policy(name, **changes),
+    composed,
     st.sampled_from(sorted(PRESETS)),
+    st.sampled_from([None, Source.REPLICA, Source.CHEAP]),
+    st.booleans(),
     st.fixed_dictionaries(
         {
             "warmup": st.integers(1, 4),
@@ -49,6 +63,7 @@ policies = st.builds(
             "patience_quantile": st.sampled_from([0.0, 0.5, 0.9]),
             "close_when_full": st.booleans(),
             "second_line": st.booleans(),
+            "placement": st.sampled_from(["idle", "speed"]),
             "overtake": st.booleans(),
         },
     ),
@@ -58,11 +73,18 @@ policies = st.builds(
 class Machine(RuleBasedStateMachine):
     """Keeps its own books of what the dispatcher may do, from events and actions alone."""
 
-    @initialize(policy=policies, control_share=st.sampled_from([0.0, 0.5]), max_queue=st.sampled_from([3, 1000]))
-    def begin(self, policy: Policy, control_share: float, max_queue: int) -> None:
+    @initialize(
+        policy=policies,
+        several=st.booleans(),
+        control_share=st.sampled_from([0.0, 0.5]),
+        max_queue=st.sampled_from([3, 1000]),
+    )
+    def begin(self, policy: Policy, several: bool, control_share: float, max_queue: int) -> None:
         self.policy = policy
-        self.capacity = SHARED.get(policy.code, 1) if policy.code else 1
-        self.dispatcher = Dispatcher(policy, capacity=self.capacity, control_share=control_share, max_queue=max_queue)
+        self.sizes: tuple[int, ...] = SHARED.get(policy.code, (1,)) if policy.code else (1,)
+        if several and policy.code is Source.COLLAGE:
+            self.sizes = (2, 4)
+        self.dispatcher = Dispatcher(policy, capacity=self.sizes, control_share=control_share, max_queue=max_queue)
         self.now = 0.0
         self.queries: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, Start] = {}  # that take a slot
@@ -248,17 +270,25 @@ class Machine(RuleBasedStateMachine):
         assert start.source.role in roles
         assert sum(other.worker == start.worker for other in self.jobs.values()) < slots, "the slot is not free"
         assert start.queries
-        assert len(set(start.queries)) == len(start.queries) <= (self.capacity if start.source.degraded else 1)
-        assert not start.source.joint or len(start.queries) == self.capacity, "a part of a group"
+        sizes = self.sizes if start.source.shared else (1,)
+        assert start.capacity == next((size for size in sizes if size >= len(start.queries)), sizes[-1])
+        assert len(set(start.queries)) == len(start.queries) <= start.capacity
+        assert not start.source.joint or len(start.queries) == start.capacity, "a part of a group"
+        assert not (start.source.shared and len(start.queries) == 1 and self.alone_for(start)), "it has a code for that"
         queries = [self.queries[query] for query in start.queries]
         assert all(query["outcome"] is None for query in queries), "started for nothing"
         assert len({query["key"] for query in queries}) == 1, "queries of different keys in one job"
         if start.source.degraded:
             assert all(query["degraded"] for query in queries)
         if start.source is not Source.SINGLE:
-            assert start.source in (self.policy.code, Source.REPLICA)
+            assert start.source in (*self.policy.codes, Source.REPLICA)
             most = self.policy.burst * self.longest_single + self.policy.budget * self.single_seconds
             assert self.extra_seconds <= most + 1e-6, "beyond the budget"
+
+    def alone_for(self, start: Start) -> bool:
+        """Whether the policy names another code for one query alone, and a worker may run it."""
+        alone = self.policy.alone
+        return alone is not None and any(alone.role in roles for roles, _, takes in self.workers.values() if takes)
 
     @invariant()
     def counts_agree(self) -> None:

@@ -114,7 +114,7 @@ def test_a_pool_prefers_those_that_may_run_least_else_and_were_free_longest() ->
 
 def test_presets_are_what_they_are_called() -> None:
     names = ["none", "equal", "replicate", "hedge", "cheap", "parity", "learned", "collage", "collage-dedicated"]
-    assert list(PRESETS) == [*names, "batch"]
+    assert list(PRESETS) == [*names, "auto", "batch"]
     assert PRESETS["hedge"].late_quantile == pytest.approx(0.9)
     assert get_policy("hedge", budget=0.25).late_quantile == pytest.approx(0.75)
     assert {name: policy.code for name, policy in PRESETS.items()} == {
@@ -127,6 +127,7 @@ def test_presets_are_what_they_are_called() -> None:
         "learned": Source.LEARNED,
         "collage": Source.COLLAGE,
         "collage-dedicated": Source.COLLAGE,
+        "auto": Source.COLLAGE,
         "batch": Source.BATCH,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -103,6 +104,60 @@ def test_a_batch_gives_every_image_its_own_answer(models: Models, png: Png, tmp_
                 sources.update(answer.source for answer in answers)
 
     asyncio.run(main())
+
+
+def of_kind(models: Models, folder: Path, name: str, role: str, k: int | None) -> str:
+    """The single's own model under another card."""
+    card = json.loads(models["single"].read_text())
+    changed = card | {"name": name, "role": role, "k": k, "single_sha256": card["sha256"]}
+    (folder / f"{name}.json").write_text(json.dumps(changed))
+    (folder / card["file"]).write_bytes(models["single"].with_name(card["file"]).read_bytes())
+    return str(folder / f"{name}.json")
+
+
+def test_backups_of_two_sizes_and_a_third_model_for_one_query_alone(models: Models, png: Png, tmp_path: Path) -> None:
+    backup = [of_kind(models, tmp_path, f"batch{k}", "batch", k) for k in (4, 2)]
+    backup.append(of_kind(models, tmp_path, "small", "cheap", None))
+    changes = {"trigger_quantile": 0.0, "accept": "first", "warmup": 1, "budget": 4, "alone": "cheap"}
+    ran: set[tuple[Role, int]] = set()
+    seconds = itertools.cycle([0.01, 0.1, 0.1])  # one single teaches when the others are late
+
+    async def main() -> None:
+        given = settings(models, policy="batch", backup=backup, policy_overrides=changes, workers=6)
+        plane = DataPlane(given, hold=lambda *_: next(seconds))
+        await plane.start()
+        try:
+            submit = plane.engine.submit
+
+            def watched(job: int, worker: str, role: Role, inputs: Any, capacity: int = 1) -> None:
+                ran.add((role, capacity))
+                submit(job, worker, role, inputs, capacity)
+
+            plane.engine.submit = watched  # type: ignore[method-assign]
+            for _ in range(20):
+                for order in ([3], [7, 2], [5, 0, 9]):
+                    answers = await plane.classify([Encoded(png(index)) for index in order])
+                    assert [answer.index for answer in answers] == order
+            assert {(Role.BATCH, 2), (Role.BATCH, 4), (Role.CHEAP, 1)} <= ran
+        finally:
+            await plane.stop()
+
+    asyncio.run(main())
+
+
+def test_auto_does_with_the_models_that_are_there(models: Models, tmp_path: Path) -> None:
+    everywhere = {Role.SINGLE, Role.COLLAGE}
+    plane = DataPlane(settings(models, policy="auto"))
+    assert {model.card.role for model in plane.backups} == {Role.COLLAGE}
+    assert set(plane._parts.roles().values()) == {frozenset(everywhere)}
+    small = of_kind(models, tmp_path, "small", "cheap", None)
+    plane = DataPlane(settings(models, policy="auto", backup=[str(models["collage"]), small]))
+    assert set(plane._parts.roles().values()) == {frozenset(everywhere | {Role.CHEAP})}
+    assert DataPlane(settings(models, policy="auto", backup="none")).backups == []
+    with pytest.raises(SettingsError, match=r"small\.json is a second cheap of 1; one of each size is needed"):
+        DataPlane(settings(models, policy="auto", backup=[small, small]))
+    with pytest.raises(SettingsError, match="backup: policy 'collage' needs a cheap model"):
+        DataPlane(settings(models, policy="collage", policy_overrides={"alone": "cheap"}))
 
 
 def test_a_request_of_many_images(models: Models, png: Png) -> None:

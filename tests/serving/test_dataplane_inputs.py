@@ -33,7 +33,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 @settings(max_examples=25)
 @given(st.integers(4, 45), st.integers(4, 45))
 def test_a_file_and_its_pixels_give_the_same(height: int, width: int) -> None:
-    preparer = Preparer(SINGLE, TILE, LIMITS)
+    preparer = Preparer(SINGLE, [TILE], LIMITS)
     array = noise(height, width)
     ways = [
         preparer.prepare(Encoded(png(array)), "image"),
@@ -44,13 +44,13 @@ def test_a_file_and_its_pixels_give_the_same(height: int, width: int) -> None:
         assert isinstance(way, Prepared)
         assert (way.single.shape, way.single.dtype) == ((3, 16, 16), np.float32)
         np.testing.assert_array_equal(way.single, ways[0].single)
-        assert way.tile is not None
-        assert way.tile.shape == (3, 8, 8)
-        np.testing.assert_array_equal(way.tile, ways[0].tile)
+        (tile,) = way.tiles
+        assert tile.shape == (3, 8, 8)
+        np.testing.assert_array_equal(tile, ways[0].tiles[0])
 
 
 def test_a_clients_tensor_goes_on_the_tile_whole() -> None:
-    preparer = Preparer(SINGLE, TILE, LIMITS)
+    preparer = Preparer(SINGLE, [TILE], LIMITS)
     # Red on the left, blue on the right: a second crop would move the edge, wrong statistics the colours.
     array = np.zeros((16, 16, 3), np.uint8)
     array[:, :8, 0] = 255
@@ -59,23 +59,32 @@ def test_a_clients_tensor_goes_on_the_tile_whole() -> None:
     tensor = ((array / np.float32(255) - statistics[0]) / statistics[1]).transpose(2, 0, 1).astype(np.float32)
     prepared = preparer.prepare(Tensor(tensor), "image")
     assert prepared.single is tensor
-    assert prepared.tile is not None
+    (tile,) = prepared.tiles
     expected = np.full((3, 8, 8), -1.0, np.float32)
     expected[0, :, :3] = expected[2, :, 5:] = 1.0  # columns 3 and 4 hold the antialiased edge
-    np.testing.assert_allclose(prepared.tile[:, :, [0, 1, 2, 5, 6, 7]], expected[:, :, [0, 1, 2, 5, 6, 7]], atol=0.01)
+    np.testing.assert_allclose(tile[:, :, [0, 1, 2, 5, 6, 7]], expected[:, :, [0, 1, 2, 5, 6, 7]], atol=0.01)
     assert preparer.prepare_light(Tensor(tensor), "image") is None  # to make its tile takes a thread's time
 
 
+def test_models_of_several_sizes_get_each_its_own_tile_and_share_equal_ones() -> None:
+    small = TILE.model_copy(update={"size": 5})
+    prepared = Preparer(SINGLE, [TILE, small, SINGLE, TILE], LIMITS).prepare(Encoded(png(noise(30, 40))), "image")
+    assert [tile.shape for tile in prepared.tiles] == [(3, 8, 8), (3, 5, 5), (3, 16, 16), (3, 8, 8)]
+    assert prepared.tiles[0] is prepared.tiles[3]
+    assert prepared.tiles[2] is prepared.single
+
+
 def test_one_tensor_serves_both_where_both_models_see_alike() -> None:
-    preparer = Preparer(SINGLE, SINGLE, LIMITS)
-    assert preparer.prepare(Encoded(png(noise(30, 40))), "image").tile is None
+    preparer = Preparer(SINGLE, [SINGLE], LIMITS)
+    prepared = preparer.prepare(Encoded(png(noise(30, 40))), "image")
+    assert prepared.tiles[0] is prepared.single
     light = preparer.prepare_light(Tensor(np.zeros((3, 16, 16), np.float32)), "image")
     assert light is not None
-    assert light.tile is None
+    assert light.tiles[0] is light.single
 
 
 def test_only_small_pictures_are_prepared_on_the_event_loop() -> None:
-    preparer = Preparer(SINGLE, TILE, LIMITS)
+    preparer = Preparer(SINGLE, [TILE], LIMITS)
     assert preparer.prepare_light(Encoded(png(np.zeros((128, 128, 3), np.uint8))), "image") is not None
     assert preparer.prepare_light(Encoded(png(np.zeros((128, 129, 3), np.uint8))), "image") is None
     assert preparer.prepare_light(Encoded(png(noise(64, 64))), "image") is None
@@ -96,7 +105,7 @@ def test_only_small_pictures_are_prepared_on_the_event_loop() -> None:
     ],
 )
 def test_bad_input_is_named(image: Encoded | Tensor, error: type[InvalidInput], message: str, light: bool) -> None:
-    preparer = Preparer(SINGLE, SINGLE, LIMITS)
+    preparer = Preparer(SINGLE, [SINGLE], LIMITS)
     with pytest.raises(error, match=message) as caught:
         (preparer.prepare_light if light else preparer.prepare)(image, "images[3]")  # type: ignore[operator]
     assert caught.value.field == "images[3]"
@@ -116,12 +125,12 @@ def test_bad_input_is_named(image: Encoded | Tensor, error: type[InvalidInput], 
 )
 def test_limits(image: Encoded | Pixels, error: type[InvalidInput]) -> None:
     with pytest.raises(error) as caught:
-        Preparer(SINGLE, TILE, LIMITS).prepare(image, "image")
+        Preparer(SINGLE, [TILE], LIMITS).prepare(image, "image")
     assert caught.value.field == "image"
 
 
 def test_the_operators_limits_hold_for_small_pictures_too() -> None:
-    tight = Preparer(SINGLE, TILE, ImageLimits(max_bytes=100_000, max_pixels=63))
+    tight = Preparer(SINGLE, [TILE], ImageLimits(max_bytes=100_000, max_pixels=63))
     small = Encoded(png(noise(8, 8)))
     assert tight.prepare_light(small, "image") is None
     with pytest.raises(TooLarge):
@@ -143,11 +152,9 @@ def test_a_large_jpeg_is_decoded_once_and_small(monkeypatch: pytest.MonkeyPatch)
         return picture
 
     monkeypatch.setattr(_prepare, "decode_image", watched)
-    preparer = Preparer(SINGLE, TILE, ImageLimits())
+    preparer = Preparer(SINGLE, [TILE], ImageLimits())
     scaled = preparer.prepare(Encoded(buffer.getvalue()), "image")
     whole = preparer.prepare(Pixels(np.asarray(Image.open(buffer))), "image")
     assert sizes == [(80, 60)]  # 1/8; twice the single's 20 pixels is still less than 60
-    assert scaled.tile is not None
-    assert whole.tile is not None
-    for name in ("single", "tile"):
-        np.testing.assert_allclose(getattr(scaled, name), getattr(whole, name), atol=6 / 255 / 0.2)
+    for made, expected in ((scaled.single, whole.single), (scaled.tiles[0], whole.tiles[0])):
+        np.testing.assert_allclose(made, expected, atol=6 / 255 / 0.2)

@@ -66,7 +66,7 @@ class Jobs:
     async def start(self, listener: Driver) -> None:
         listener.worker_up("a", ROLES, 1)
 
-    def submit(self, job: int, worker: str, role: Role, inputs: np.ndarray) -> None:
+    def submit(self, job: int, worker: str, role: Role, inputs: np.ndarray, capacity: int) -> None:
         if self.refuses:
             raise ValueError("worker a is busy")
         self.submitted.append((job, worker, role, inputs.copy()))
@@ -116,7 +116,7 @@ class Stage:
         self.driver = Driver(
             self.dispatcher,  # type: ignore[arg-type]
             ReplicaCode(PRE, 3),
-            CollageCode(2, PRE, 3, unknown=True),
+            [CollageCode(2, PRE, 3, unknown=True)],
             clock=self.clock,
             on_collage=self._on_collage,
         )
@@ -127,7 +127,7 @@ class Stage:
     def submit(self, brightness: float, *actions: Action) -> asyncio.Future[Any]:
         """A query whose tile is brighter by one than what the single gets."""
         self.dispatcher.on("submit", *actions)
-        return self.driver.submit(image(brightness), image(brightness + 1), key="k", deadline=9.0)
+        return self.driver.submit(image(brightness), [image(brightness + 1)], key="k", deadline=9.0)
 
     def events(self, name: str) -> list[tuple[Any, ...]]:
         return [event[1:] for event in self.dispatcher.events if event[0] == name]
@@ -183,7 +183,7 @@ async def test_a_single_is_run_and_answers(stage: Stage) -> None:
 @staged
 async def test_a_collage_is_made_of_tiles_and_answers_by_position(stage: Stage) -> None:
     results = [stage.submit(brightness) for brightness in (10, 20, 30)]
-    stage.dispatcher.on("tick", Start(7, "a", Source.COLLAGE, (3, 1, 2)))
+    stage.dispatcher.on("tick", Start(7, "a", Source.COLLAGE, (3, 1, 2), 4))
     stage.driver._tick()
     (_, _, role, canvas) = stage.engine.submitted[0]
     assert (role, canvas.shape) == (Role.COLLAGE, (1, 1, 4, 4))
@@ -214,7 +214,7 @@ async def test_a_collage_is_made_of_tiles_and_answers_by_position(stage: Stage) 
 
 @staged
 async def test_an_answer_kept_back_is_given_later(stage: Stage) -> None:
-    result = stage.submit(1.0, Start(1, "a", Source.COLLAGE, (1,)))
+    result = stage.submit(1.0, Start(1, "a", Source.COLLAGE, (1,), 4))
     stage.driver.job_completed(1, tiles(1), 0.1)
     assert not result.done()
     assert stage.seen == [(1, set())]
@@ -241,7 +241,7 @@ async def test_an_answer_kept_back_is_given_later(stage: Stage) -> None:
 def test_an_output_that_is_none_fails_the_job(source: Source, output: np.ndarray) -> None:
     @staged
     async def test(stage: Stage) -> None:
-        result = stage.submit(1.0, Start(1, "a", source, (1,)))
+        result = stage.submit(1.0, Start(1, "a", source, (1,), 4 if source is Source.COLLAGE else 1))
         stage.dispatcher.on("failed", Reject(1, Why.FAILED), Settled(1, control=False))
         stage.driver.job_completed(1, output, 0.1)
         assert stage.events("completed") == []
@@ -254,7 +254,7 @@ def test_an_output_that_is_none_fails_the_job(source: Source, output: np.ndarray
 @staged
 async def test_a_tile_of_nan_is_unknown_and_its_neighbours_stand(stage: Stage) -> None:
     stage.submit(1.0)
-    stage.submit(2.0, Start(1, "a", Source.COLLAGE, (1, 2)))
+    stage.submit(2.0, Start(1, "a", Source.COLLAGE, (1, 2), 4))
     output = tiles(0, 1)
     output[0, 0] = np.nan
     stage.driver.job_completed(1, output, 0.1)
@@ -336,7 +336,7 @@ async def test_a_freed_job_is_told(stage: Stage) -> None:
 def test_controls_compare_single_and_backup(backup: int, agreed: int) -> None:
     @staged
     async def test(stage: Stage) -> None:
-        stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)), Start(2, "a", Source.COLLAGE, (1,)))
+        stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)), Start(2, "a", Source.COLLAGE, (1,), 4))
         stage.dispatcher.on("completed", Answer(1, Source.SINGLE, 0.9, 1, 0))
         stage.dispatcher.on("completed", Settled(1, control=True))
         stage.driver.job_completed(1, scores(2), 0.1)
@@ -345,7 +345,7 @@ def test_controls_compare_single_and_backup(backup: int, agreed: int) -> None:
         # A control whose backup had nothing to say compares nothing; nor does a query that is no control.
         for control, said in ((True, None), (False, 0)):
             query = stage.driver._last_query + 1
-            stage.submit(1.0, Start(3, "a", Source.SINGLE, (query,)), Start(4, "a", Source.COLLAGE, (query,)))
+            stage.submit(1.0, Start(3, "a", Source.SINGLE, (query,)), Start(4, "a", Source.COLLAGE, (query,), 4))
             stage.dispatcher.on("completed", Answer(query, Source.SINGLE, 0.9, 3, 0))
             stage.dispatcher.on("completed", Settled(query, control=control))
             stage.driver.job_completed(3, scores(2), 0.1)

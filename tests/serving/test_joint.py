@@ -169,11 +169,11 @@ def driven(test: Callable[[Script, Driver, list[asyncio.Future[Any]]], Any]) -> 
     async def main() -> None:
         pre = Preprocessing(size=2, channels=1, mean=(0.0,), std=(1.0,))
         script = Script()
-        driver = Driver(script, ReplicaCode(pre, 3), ParityCode(2, "sum", pre, 3))  # type: ignore[arg-type]
+        driver = Driver(script, ReplicaCode(pre, 3), [ParityCode(2, "sum", pre, 3)])  # type: ignore[arg-type]
         await driver.start(Jobs())  # type: ignore[arg-type]
         script.brings["submit"] = [
             [Start(1, "a", Source.SINGLE, (1,))],
-            [Start(2, "a", Source.SINGLE, (2,)), Start(3, "a", Source.PARITY, (1, 2))],
+            [Start(2, "a", Source.SINGLE, (2,)), Start(3, "a", Source.PARITY, (1, 2), 2)],
         ]
         results = [driver.submit(np.zeros((1, 2, 2), np.float32)) for _ in range(2)]
         script.events.clear()

@@ -84,3 +84,15 @@ def test_a_broken_table_in_the_environment_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("COLLAGE_SERVE_POLICY_OVERRIDES", "{")
     with pytest.raises(SettingsError, match="policy_overrides"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("a", "a"), ("a, b", ("a", "b")), (["a", "b"], ("a", "b")), (["a"], "a"), ("none", None)]
+)
+def test_a_backup_may_be_one_name_or_several(given: object, meant: object) -> None:
+    assert load_settings(backup=given).backup == meant
+
+
+def test_several_backups_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLAGE_SERVE_BACKUP", "a,b")
+    assert load_settings().backup == ("a", "b")

@@ -15,7 +15,7 @@ from collage.simulation import Scenario, make_scenario
 from collage.simulation._arrivals import OpenLoop, Rounds
 from collage.simulation._fleet import Fleet
 from collage.simulation._machines import Machine
-from collage.simulation._point import capacity
+from collage.simulation._point import call_costs, job_capacities
 from collage.simulation._simulator import Simulator
 from collage.simulation._tally import Tally
 
@@ -117,13 +117,19 @@ def play() -> Any:
         source = arrivals if isinstance(arrivals, Rounds) else OpenLoop(
             chain(known, repeat(float("inf"))), modelled.gateway
         )  # fmt: skip
-        dispatcher = Recorder(chosen, capacity=capacity(chosen, 2, 2))
+        dispatcher = Recorder(chosen, capacity=job_capacities(chosen, 2, 2))
         tally = Tally(0, queries or len(known), None, np.random.default_rng(0))
         simulator = Simulator(dispatcher, source, tally)
-        costs = {each: modelled.cost(each, 2) for each in Source}
+        costs = call_costs(modelled, job_capacities(chosen, 2, 2))
         fleet = Fleet(simulator, modelled, machines, costs, np.random.default_rng(0))
         simulator.begin(fleet)
         simulator.run()
         return Played(dispatcher.said, known, simulator, fleet, tally)
 
     return played
+
+
+@pytest.fixture
+def recorder() -> type[Recorder]:
+    """A dispatcher whose `said` is all that it said, with the times."""
+    return Recorder

@@ -89,3 +89,13 @@ def test_points_of_seeds_add_up() -> None:
 def test_too_few_workers_are_refused() -> None:
     with pytest.raises(SettingsError, match="leave none for singles"):
         run_point(PRESETS["collage-dedicated"], scenario(1), queries=100, seed=1)
+
+
+def test_a_backup_costs_by_its_own_size() -> None:
+    # Calls of the small grid are nearly free: with both sizes there, groups of up to four must get them.
+    costs = {"collage-2x2": {"ratio": 0.05}, "collage-3x3": {"ratio": 1.0}}
+    large, both = (
+        run_point(PRESETS["collage"], scenario(load=0.3, costs=costs), queries=2000, seed=1, grid=grid)
+        for grid in (3, (2, 3))
+    )
+    assert both.extra_work / both.backups_per_query < 0.7 * large.extra_work / large.backups_per_query

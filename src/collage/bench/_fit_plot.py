@@ -24,5 +24,5 @@ def plot_fit(profile: Profile, times: Times, path: Path, *, seed: int = 0) -> No
     axes.axvline(profile.slow_above, color="grey", linewidth=0.8, label=f"slow above {profile.slow_above:.3g} s")
     axes.set(yscale="log", ylim=(1e-5, 1.1), xlabel="service time, s", ylabel="share of jobs that take longer")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper right")
     figure.savefig(path, dpi=120)

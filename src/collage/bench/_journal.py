@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from collage.bench._lines import whole_lines
 from collage.bench._plan import Turn
 from collage.exceptions import SettingsError
 
@@ -50,7 +50,7 @@ class Journal:
 
     def open(self) -> None:
         """Read what is there; begin the file where nothing is. Raises SettingsError for another experiment's file."""
-        lines = list(self._lines())
+        lines = whole_lines(self.path)
         if not lines:
             self._begin()
             return
@@ -74,13 +74,3 @@ class Journal:
     def _begin(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(_Header(experiment=self._fingerprint).model_dump_json() + "\n", "utf-8")
-
-    def _lines(self) -> Iterator[str]:
-        """Whole lines; what a kill left of the last one is cut off the file."""
-        if not self.path.is_file():
-            return
-        text = self.path.read_text("utf-8")
-        whole, _, torn = text.rpartition("\n")
-        if torn:
-            self.path.write_text(whole + "\n" if whole else "", "utf-8")
-        yield from whole.splitlines()

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from collage.bench._toml import load_toml
 from collage.codes import make_code
 from collage.dispatch import JobId, Role, WorkerId
 from collage.engines import LocalEngine
 from collage.exceptions import ModelError
+from collage.files import load_toml
 from collage.zoo import LoadedModel, check_bound, load_model, open_session
 
 FloatArray = NDArray[np.float32]

@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from collage.bench._toml import load_toml
 from collage.dispatch import PRESETS, Policy, get_policy, worker_roles
 from collage.exceptions import SettingsError
+from collage.files import load_toml
 from collage.simulation import EpisodeTimes, ProfileTimes, ServiceTimes, TraceTimes, load_profile, load_times
 
 # Independently slow jobs; workers whose drawn times are slow for a while; worker processes that are really stopped.

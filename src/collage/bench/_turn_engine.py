@@ -51,9 +51,9 @@ class TurnEngine:
         self._local.hold = self._draw
         self._local.attach(self)
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray) -> None:
+    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
         """Run a job, padded up to its draw."""
-        self._local.submit(job, worker, role, inputs)
+        self._local.submit(job, worker, role, inputs, capacity)
         self._running[job] = (worker, self._drawn)
         self._idle.clear()
 

@@ -20,8 +20,8 @@ def serve(
     port: int | None = typer.Option(None, help="TCP port; 0 picks a free one (default 8080)"),
     grpc_port: int | None = typer.Option(None, help="TCP port of gRPC; 0 picks a free one (default: no gRPC)"),
     single: str | None = typer.Option(None, help="Name or path of the single (default fashion-mnist-single)"),
-    backup: str | None = typer.Option(
-        None, help="Name or path of its backup, or 'none' (default: the shipped one that the policy needs)"
+    backup: list[str] | None = typer.Option(
+        None, help="Name or path of its backup, or 'none'; may be repeated (default: the shipped ones for the policy)"
     ),
     workers: int | None = typer.Option(None, help="Worker processes (default 4)"),
     fleet: Path | None = typer.Option(
@@ -49,7 +49,7 @@ def serve(
         port=port,
         grpc_port=grpc_port,
         single=single,
-        backup=backup,
+        backup=backup or None,
         workers=workers,
         fleet=fleet,
         threads=threads,
@@ -65,7 +65,7 @@ def serve(
     plane = DataPlane(settings)
 
     def say(url: str) -> None:
-        backup = plane.backup.card.name if plane.backup else "no model of its own"
+        backup = ", ".join(model.card.name for model in plane.backups) or "no model of its own"
         workers = len(plane.engine.workers)
         typer.echo(f"{plane.single.card.name} on {workers} workers, policy {settings.policy}, backup: {backup}")
         typer.echo(f"Serving at {url}  (try: curl --data-binary @IMAGE {url}/v1/classify)")

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collage.cli._simulate_flags import Cancel, Stragglers
+
 if TYPE_CHECKING:
-    from collage.dispatch import Policy
+    from rich.console import Console
 
-_MEASURES = ("mean", "std", "p50", "p99", "p999", "degraded_share", "extra_work", "tiles_per_backup")
+    from collage.bench.simulated import Experiment, Size
 
-
-class Stragglers(StrEnum):
-    """How slowness comes."""
-
-    IID = "iid"
-    EPISODES = "episodes"
+_WIDTH = 150
 
 
 def register(app: typer.Typer) -> None:
@@ -29,104 +23,132 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    policies: str = typer.Option("none,hedge,cheap,collage,collage-dedicated", help="Presets, separated by commas."),
-    loads: str = typer.Option("0.3,0.5,0.7", help="Loads, separated by commas."),
-    workers: int = typer.Option(10, min=1, max=10_000),
-    requests: int = typer.Option(20_000, min=100, help="Counted requests a policy and load."),
-    grid: int = typer.Option(3, min=2, max=5, help="Tiles a side of a collage; a batch holds as many images."),
-    k: int = typer.Option(2, min=2, max=16, help="Images of a parity or a learned code."),
-    profile: str = typer.Option("resnet34-cpu", help="Service times: a shipped profile, or a profile's file."),
-    stragglers: Stragglers = typer.Option(Stragglers.IID, help="Independent slow jobs, or workers slow for a while."),
-    slow: str = typer.Option("57,3", help="Episodes: mean seconds that a worker is normal, and slow."),
-    collage_cost: float = typer.Option(1.0, min=0.01, max=10, help="A collage's, or a batch's, call over a single's."),
-    cheap_cost: str = typer.Option("0.1,0.015", help="A cheap single's call over a single's, and seconds beside it."),
-    parity_cost: float = typer.Option(
-        1.0, min=0.01, max=10, help="A parity's, or learned code's, call over a single's."
-    ),
-    changes: list[str] = typer.Option([], "--set", help="Change a preset: hedge.budget=0.15. May be given again."),
-    seed: int = typer.Option(1, min=0),
-    out: Path | None = typer.Option(None, help="Write the rows as CSV too."),
+    config: Annotated[
+        Path | None,
+        typer.Option(help="An experiment's file, or a folder of them; the flags from --policies on are then not used."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the results (absent: results/NAME); with a folder of experiments, the folder of those"
+            " folders. Without --config: a CSV file."
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Points at a time, each on a core of its own.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="A first look: fewer queries, one seed; into runs/.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="The file's full size.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again instead of going on.")] = False,
+    runs: Annotated[Path, typer.Option(help="Folder for what an unfinished run has so far.")] = Path("runs"),
+    policies: Annotated[
+        str, typer.Option(help="Presets, separated by commas.")
+    ] = "none,hedge,cheap,collage,collage-dedicated",
+    loads: Annotated[str, typer.Option(help="Loads, separated by commas.")] = "0.3,0.5,0.7",
+    workers: Annotated[int, typer.Option(min=1, max=10_000)] = 10,
+    requests: Annotated[int, typer.Option(min=100, help="Counted requests a policy and load.")] = 20_000,
+    grid: Annotated[int, typer.Option(min=2, max=5, help="Tiles a side of a collage; a batch holds as many.")] = 3,
+    k: Annotated[int, typer.Option(min=2, max=16, help="Images of a parity or a learned code.")] = 2,
+    profile: Annotated[str, typer.Option(help="Service times: a shipped profile, or its file.")] = "resnet34-cpu",
+    stragglers: Annotated[
+        Stragglers, typer.Option(help="Independent slow jobs, or workers slow for a while.")
+    ] = Stragglers.IID,
+    slow: Annotated[str, typer.Option(help="Episodes: mean seconds that a worker is normal, and slow.")] = "57,3",
+    cancel: Annotated[Cancel, typer.Option(help="What cancelling a running job does.")] = Cancel.NOTHING,
+    collage_cost: Annotated[
+        float, typer.Option(min=0.01, max=10, help="A collage's, or a batch's, call over a single's.")
+    ] = 1.0,
+    cheap_cost: Annotated[
+        str, typer.Option(help="A cheap single's call over a single's, and seconds beside it.")
+    ] = "0.1,0.015",
+    parity_cost: Annotated[
+        float, typer.Option(min=0.01, max=10, help="A parity's, or learned code's, call over a single's.")
+    ] = 1.0,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a preset: hedge.budget=0.15. May be given again.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
 ) -> None:
-    """Run the real dispatcher against modelled workers, in virtual time."""
+    """Run the real dispatcher against modelled workers, in virtual time.
+
+    With --config, experiments from files: tables, figures, and on Ctrl-C the same command goes on where it was.
+    """
     from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
 
-    from collage.simulation import PointResult, make_scenario, run_point
+    from collage.cli._simulate_flags import from_flags
+    from collage.exceptions import SettingsError
 
-    chosen = _policies(policies.split(","), changes)
-    asked = _numbers("loads", loads)
-    ratio, overhead = _numbers("cheap-cost", cheap_cost, count=2)
-    normal, slowly = _numbers("slow", slow, count=2)
-    whole, joint = {"ratio": collage_cost}, {"ratio": parity_cost}
-    kind: dict[str, object] = {"kind": "profile", "profile": profile}
-    if stragglers is Stragglers.EPISODES:
-        kind = {"kind": "episodes", "profile": profile, "normal_seconds": normal, "slow_seconds": slowly}
-    scenario = make_scenario({
-        "workers": workers,
-        "load": asked[0],
-        "times": kind,
-        "costs": {"collage": whole, "batch": whole, "cheap": {"ratio": ratio, "overhead": overhead}, "parity": joint,
-                  "learned": joint},
-    })  # fmt: skip
-    rows: list[tuple[str, float, PointResult]] = []
-    with Progress(disable=not sys.stdout.isatty(), transient=True) as bar:
-        task = bar.add_task("", total=len(chosen) * len(asked) * requests)
-        for load in asked:
-            for name, policy in chosen.items():
+    console = Console()
+    console = Console(width=max(console.width, _WIDTH))  # lines that wrap are better than figures cut off
+    if quick and full:
+        raise SettingsError("--quick, --full: one of them")
+    if config is not None:
+        _from_files(config, out, jobs, "quick" if quick else "full" if full else "usual", fresh, runs, console)
+        return
+    experiment = from_flags(
+        policies=policies, loads=loads, workers=workers, requests=requests, grid=grid, k=k, profile=profile,
+        stragglers=stragglers, slow=slow, cancel=cancel, collage_cost=collage_cost, cheap_cost=cheap_cost,
+        parity_cost=parity_cost, changes=changes or [],
+    )  # fmt: skip
+    _ad_hoc(experiment, seed, jobs, out, console)
 
-                def progress(arrived: int) -> None:
-                    done = len(rows) * requests + min(arrived, requests)
-                    bar.update(task, description=f"{name} at load {load:g}", completed=done)  # noqa: B023
 
-                point = run_point(
-                    policy, scenario.changed(load=load), queries=requests, seed=seed, grid=grid, k=k, progress=progress
-                )
-                rows.append((name, load, point))
-    table = Table(title=f"{workers} workers, {stragglers.value}, {requests:,} simulated requests a row; milliseconds")
-    for column in ("load", "policy", "mean", "std", "p50", "p99", "p99.9", "degraded", "extra", "tiles"):
-        table.add_column(column, justify="left" if column == "policy" else "right", no_wrap=column == "policy")
-    for name, load, row in rows:
-        milliseconds = (f"{1000 * value:.0f}" for value in (row.mean, row.std, row.p50, row.p99, row.p999))
-        table.add_row(
-            f"{load:g}", name, *milliseconds, f"{row.degraded_share:.1%}", f"{row.extra_work:.1%}",
-            f"{row.tiles_per_backup:.1f}" if row.tiles_per_backup else "",
-        )  # fmt: skip
-    Console().print(table)
+def _from_files(
+    config: Path, out: Path | None, jobs: int, size: str, fresh: bool, runs: Path, console: Console
+) -> None:
+    from collage.bench.simulated import load_experiment
+    from collage.exceptions import SettingsError
+
+    files = sorted(config.glob("*.toml")) if config.is_dir() else [config]
+    if not files:
+        raise SettingsError(f"{config}: holds no experiment, that is no .toml file")
+    experiments = [load_experiment(path) for path in files]  # all of them, before any is run
+    for path, experiment in zip(files, experiments, strict=True):
+        home = runs / "quick" if size == "quick" else Path("results")
+        folder = (out or home) / experiment.name if out is None or config.is_dir() else out
+        flags = "" if size == "usual" else f" --{size}"
+        command = f"collage simulate --config {path.name if path.is_absolute() else path}{flags}"
+        chosen = experiment.size(size)  # type: ignore[arg-type]
+        _one(experiment, chosen, jobs, runs / f"{experiment.name}.points.jsonl", fresh, folder, command, console)
+
+
+def _one(
+    experiment: Experiment,
+    size: Size,
+    jobs: int,
+    journal_path: Path,
+    fresh: bool,
+    folder: Path,
+    command: str,
+    console: Console,
+) -> None:
+    from collage.bench.report import write_result
+    from collage.bench.simulated import PointJournal, points, terminal_table
+    from collage.cli._simulate_run import run_experiment
+
+    if fresh:
+        journal_path.unlink(missing_ok=True)
+    journal = PointJournal(journal_path)
+    asked = points(experiment, size)
+    found = run_experiment(experiment, asked, journal, jobs, console)
+    if found is None:
+        done = sum(journal.find(point) is not None for point in asked)
+        console.print(f"stopped with {done} of {len(asked)} points done; the same command goes on from there")
+        raise typer.Exit(130)
+    rows, merged = found
+    console.print(terminal_table(rows, title=experiment.title))
+    paths = write_result(folder, experiment, size, rows, merged, command=command)
+    console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)
+
+
+def _ad_hoc(experiment: Experiment, seed: int, jobs: int, out: Path | None, console: Console) -> None:
+    from collage.bench.report import write_table
+    from collage.bench.simulated import PointJournal, points, terminal_table
+    from collage.cli._simulate_run import run_experiment
+
+    asked = [point._replace(seed=seed) for point in points(experiment, experiment.size("usual"))]
+    found = run_experiment(experiment, asked, PointJournal(), jobs, console)
+    if found is None:
+        raise typer.Exit(130)
+    rows, _ = found
+    console.print(terminal_table(rows, title=experiment.title))
     if out is not None:
-        with out.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("policy", "load", "requests", *_MEASURES))
-            writer.writerows(
-                (name, load, row.queries, *(getattr(row, key) for key in _MEASURES)) for name, load, row in rows
-            )
-
-
-def _policies(names: list[str], changes: list[str]) -> dict[str, Policy]:
-    """The presets, changed. Raises SettingsError that names the change."""
-    from collage.dispatch import get_policy
-    from collage.exceptions import SettingsError
-
-    changed: dict[str, dict[str, object]] = {name: {} for name in names}
-    for change in changes:
-        name, dot, rest = change.partition(".")
-        key, equals, value = rest.partition("=")
-        if not dot or not equals or name not in changed:
-            raise SettingsError(f"--set: {change!r} is not POLICY.KEY=VALUE with one of {', '.join(names)}")
-        changed[name][key] = value  # the policy's own fields say what it must be
-    return {name: get_policy(name, **own) for name, own in changed.items()}
-
-
-def _numbers(option: str, text: str, count: int | None = None) -> list[float]:
-    """Raises SettingsError that names the option."""
-    from collage.exceptions import SettingsError
-
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 0 or (option == "loads" and not 0 < min(numbers) <= max(numbers) <= 2):
-        raise SettingsError(f"--{option}: {text!r} is no list of numbers in range, such as 0.3,0.7")
-    if count is not None and len(numbers) != count:
-        raise SettingsError(f"--{option}: {text!r} needs {count} numbers")
-    return numbers
+        write_table(out, rows)

@@ -10,11 +10,11 @@ class Budget:
 
     When a backup has ended, the difference to its real seconds follows, so that what is bounded is work and not jobs:
     after a backup that straggled the bucket may be below zero, and nothing is allowed until it has filled again. It
-    holds at most `burst` mean single times, and starts full.
+    holds at most `burst` mean single times, and starts full. `share` may be changed at any time.
     """
 
     def __init__(self, share: float, burst: float, singles: LatencySketch) -> None:
-        self._share = share
+        self.share = share
         self._burst = burst
         self._singles = singles
         self._spare: float | None = None  # seconds; None: full, of a size not yet known
@@ -29,12 +29,12 @@ class Budget:
         """A single has ended after so many seconds."""
         most = self._burst * self._singles.mean
         spare = self._spare
-        spare = (most if spare is None or spare > most else spare) + self._share * seconds
+        spare = (most if spare is None or spare > most else spare) + self.share * seconds
         self._spare = spare if spare < most else most
 
     def allows(self, seconds: float) -> bool:
         """Whether a backup of so many expected seconds may start. A share of 0 allows none, ever."""
-        return self._share > 0 and self.balance >= seconds
+        return self.share > 0 and self.balance >= seconds
 
     def spend(self, seconds: float) -> None:
         """Take out; a negative amount gives back."""

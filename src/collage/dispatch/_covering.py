@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collage.dispatch._events import Role, Why
 from collage.dispatch._joint import Joints
-from collage.dispatch._learnt import Learnt
+from collage.dispatch._learnt import Kind, Learnt
 from collage.dispatch._ledger import Ledger
+from collage.dispatch._plan import Plan
 from collage.dispatch._policy import Policy
 from collage.dispatch._records import Job, Query
 from collage.dispatch._watch import Timers, Watch
@@ -15,23 +16,27 @@ from collage.dispatch._workers import Worker
 class Cover:
     """Looks at jobs and queries that have gone on for long, and makes good what a job does not give."""
 
-    def __init__(self, policy: Policy, ledger: Ledger, learnt: Learnt, timers: Timers) -> None:
+    def __init__(self, policy: Policy, plan: Plan, ledger: Ledger, learnt: Learnt, timers: Timers) -> None:
         self.joints = Joints(ledger, self.without)
-        self.backups_paused_until = 0.0
         self._backup_failures = 0  # in a row
         self._policy = policy
+        self._plan = plan
         self._ledger = ledger
         self._learnt = learnt
         self._timers = timers
         self._running: Watch[Job] = Watch(ledger.is_over)
-        self._backups: Watch[Job] = Watch(ledger.is_over)  # that a second line may follow
+        self._backups: dict[Kind, Watch[Job]] = {}  # that a second line may follow
         self._patient: Watch[Query] = Watch(lambda query: query.done)  # started, where there is a second line
 
     def watch(self, job: Job, now: float) -> None:
         """A job that has just started."""
         self._running.add(now, job)
         if self._policy.second_line and job.source.degraded:
-            self._backups.add(now, job)
+            kind = job.source, job.capacity
+            watch = self._backups.get(kind)
+            if watch is None:
+                watch = self._backups[kind] = Watch(self._ledger.is_over)
+            watch.add(now, job)
 
     def watch_query(self, query: Query, now: float) -> None:
         """A query whose first single has just started."""
@@ -44,10 +49,12 @@ class Cover:
         if self._running.may_be_due(learnt.silence, now):
             for job in self._running.due(learnt.silence, now):
                 self._go_silent(job, now)
-        if self._backups.may_be_due(learnt.backup_late, now):
-            for job in self._backups.due(learnt.backup_late, now):
-                for query in job.queries:
-                    self._second_line(query, now)
+        for kind, watch in self._backups.items():
+            late = learnt.backup_late(*kind)
+            if watch.may_be_due(late, now):
+                for job in watch.due(late, now):
+                    for query in job.queries:
+                        self._second_line(query, now)
         if self._patient.may_be_due(learnt.patience, now):
             for query in self._patient.due(learnt.patience, now):
                 if not self._may_be_covered(query, now):
@@ -59,7 +66,9 @@ class Cover:
         learnt = self._learnt
         when = self._running.next(learnt.silence)
         if self._policy.second_line:
-            when = min(when, self._backups.next(learnt.backup_late), self._patient.next(learnt.patience))
+            when = min(when, self._patient.next(learnt.patience))
+            for kind, watch in self._backups.items():
+                when = min(when, watch.next(learnt.backup_late(*kind)))
         return when
 
     # Ending without an answer.
@@ -86,13 +95,14 @@ class Cover:
             if query.done:
                 ledger.settle(query)
                 continue
-            if job.source is self._policy.code and job.source.degraded and query.grouped < self._policy.attempts:
+            if job.source.degraded and query.grouped < self._policy.attempts:
                 ledger.groups.put_back(query)
             self.without(query, job, now)
 
     def stopped(self, job: Job, now: float) -> None:
         """It was cancelled, and has stopped without output."""
-        self._learnt.observe_cancelled(job, job.seconds(now))
+        if self._learnt.observe_cancelled(job, job.seconds(now), self._plan.late):
+            self._plan.renew(now)
         self._ledger.pay(job, now)
         self._forget(job)
         for query in job.queries:
@@ -137,12 +147,11 @@ class Cover:
 
     def _may_be_covered(self, query: Query, now: float) -> bool:
         """Whether a backup of the policy's code has, or may still get, the query."""
-        code = self._policy.code
-        if code is None or (code.degraded and not query.accept_degraded):
-            return False
-        if code.joint:  # a group may never be full
-            return query.grouped > 0
-        return query.grouped > 0 or (now >= self.backups_paused_until and self._ledger.pool.can(code.role))
+        if query.grouped > 0:
+            return True
+        source = self._plan.of(query, now).source
+        # A joint one's group may never be full.
+        return source is not None and not source.joint and self._ledger.pool.can(source.role)
 
     def _second_line(self, query: Query, now: float) -> None:
         """The backup is late too, or of no use: resend the single, once it is late."""
@@ -164,8 +173,8 @@ class Cover:
         if job.source.role is Role.SINGLE:
             return
         self._backup_failures += 1
-        self.backups_paused_until = now + self._pause(self._backup_failures)
-        self._timers.add(self.backups_paused_until, self._after_pause, None)
+        until = self._plan.degraded_paused_until = now + self._pause(self._backup_failures)
+        self._timers.add(until, self._after_pause, None)
 
     def _pause(self, failures: int) -> float:
         return min(self._policy.backoff_most, self._policy.backoff * 2.0 ** min(failures - 1, 60))

@@ -3,9 +3,11 @@
 The rules, which `tests/dispatch/test_machine.py` walks at random:
 
     1. Every query gets exactly one outcome, Answer or Reject, and then exactly one Settled.
-    2. A query's first single starts as soon as a worker is free, first come first served. Backups start only for
-       queries without an outcome, and wait behind singles until patience with their oldest query has ended (unless the
-       policy says beside, or not to overtake): a few late queries then weigh more than a little wait for all.
+    2. A query's first single starts as soon as a worker is free, first come first served; with placement by speed, a
+       slow one only if waiting for another would take longer. Backups start only for queries without an outcome, and
+       wait behind singles until patience with their oldest query has ended (unless the policy says beside, or not to
+       overtake): a few late queries then weigh more than a little wait for all. Where the next single has waited as
+       long, all are late, and singles go first again.
     3. Queries of different keys never share a job; one that refuses degraded answers is in none that gives such.
     4. A single's or replica's answer is given at once, a backup's when the policy accepts it, when no single of the
        query runs any more, or at the deadline.
@@ -24,10 +26,13 @@ from collage.dispatch._answering import Answers
 from collage.dispatch._budget import Budget
 from collage.dispatch._covering import Cover
 from collage.dispatch._events import Action, JobId, Outcome, QueryId, Role, Source, Why, WorkerId, WorkerState
+from collage.dispatch._groups import Groups
 from collage.dispatch._learnt import Learnt
 from collage.dispatch._ledger import Ledger
+from collage.dispatch._plan import Plan
 from collage.dispatch._policy import Policy
 from collage.dispatch._records import Query
+from collage.dispatch._speed import Speeds
 from collage.dispatch._starting import Starter
 from collage.dispatch._stats import DispatchStats, DispatchView
 from collage.dispatch._watch import NEVER, Timers
@@ -37,7 +42,8 @@ from collage.dispatch._workers import Worker
 class Dispatcher:
     """Decides which job runs where, and which answer is given. Times are seconds on one clock that never goes back.
 
-    capacity: queries that one job of the policy's code can hold. control_share: of queries, 0..1, whose losers are left
+    capacity: queries that one job of the policy's code can hold, where it holds several; or all the sizes there are a
+    model for, of which the smallest that suffices is taken. control_share: of queries, 0..1, whose losers are left
     to run to their end. max_queue: queries waiting for a worker, beyond which new ones are rejected.
     """
 
@@ -45,7 +51,7 @@ class Dispatcher:
         self,
         policy: Policy,
         *,
-        capacity: int = 1,
+        capacity: int | Sequence[int] = 1,
         control_share: float = 0.01,
         max_queue: int = 100_000,
         seed: int = 0,
@@ -56,12 +62,19 @@ class Dispatcher:
         self._random = random.Random(seed)
         self._now = 0.0
         self._learnt = Learnt(policy)
-        self._ledger = Ledger(Budget(policy.budget, policy.burst, self._learnt.singles), shared_jobs=capacity > 1)
+        sizes = (capacity,) if isinstance(capacity, int) else tuple(sorted(set(capacity)))
+        if not sizes or sizes[0] < 1:
+            raise ValueError(f"capacity: one or more sizes of at least 1 are needed, not {capacity}")
+        budget = Budget(policy.budget, policy.burst, self._learnt.singles)
+        kinds = {code.degraded for code in policy.codes}
+        self._ledger = Ledger(budget, Groups(shared=sizes[-1] > 1, apart=len(kinds) > 1))
         self._timers = Timers(self._timer_alive)
-        self._cover = Cover(policy, self._ledger, self._learnt, self._timers)
+        self._plan = Plan(policy, sizes, self._learnt, self._ledger.pool, budget)
+        self._cover = Cover(policy, self._plan, self._ledger, self._learnt, self._timers)
         self._joints = self._cover.joints
+        self._speeds = Speeds() if policy.placement == "speed" else None
         self._answers = Answers(policy, self._ledger, self._learnt, self._timers, self._cover)
-        self._starter = Starter(policy, self._ledger, self._learnt, self._timers, self._cover, capacity=capacity)
+        self._starter = Starter(policy, self._plan, self._learnt, self._timers, self._cover, ledger=self._ledger)
 
     # Events.
 
@@ -71,7 +84,7 @@ class Dispatcher:
         """A new query. Raises ValueError for an id that is in use."""
         ledger = self._ledger
         control = self._random.random() < self._control_share
-        new = Query(query, key, deadline, accept_degraded, control)
+        new = Query(query, key, deadline, accept_degraded, control, now)
         ledger.enter(new)
         if deadline is not None and deadline <= now:
             ledger.reject(new, Why.DEADLINE)
@@ -129,9 +142,12 @@ class Dispatcher:
             if source.role is Role.SINGLE:
                 worker.failures = 0
                 worker.recent.append(seconds)
+                if self._speeds is not None and self._learnt.warm:
+                    self._judge(worker, seconds, now)
             else:
                 self._cover.backup_ended_well()
-            self._learnt.observe(ended, seconds)
+            if self._learnt.observe(ended, seconds):
+                self._plan.renew(now)
             ledger.pay(ended, now)
             if source.joint:
                 for query in queries:
@@ -196,9 +212,9 @@ class Dispatcher:
             waiting=self._ledger.waiting,
             in_flight=self._ledger.open,
             patience=learnt.patience if known and policy.accept != "first" else None,
-            trigger=learnt.trigger if known else None,
+            trigger=self._plan.any.age if known and self._plan.any.age < NEVER else None,
             balance=self._ledger.budget.balance,
-            paused=self._cover.backups_paused_until > now,
+            paused=self._plan.degraded_paused_until > now,
             workers=tuple(worker.view(usual, now) for worker in self._ledger.pool),
         )
 
@@ -213,7 +229,7 @@ class Dispatcher:
         if ledger.touched:
             self._joints.look(now)
         grouped = ledger.groups.open
-        if grouped and self.policy.overtake:
+        if grouped and self.policy.overtake and not starter.crowded(now):
             starter.backups(now, self._learnt.patience)
         starter.singles(now)
         if ledger.resends:
@@ -223,6 +239,13 @@ class Dispatcher:
         if ledger.touched:
             self._joints.look(now)
         return ledger.take_actions()
+
+    def _judge(self, worker: Worker, seconds: float, now: float) -> None:
+        """Whether this worker is slow, by its last single."""
+        assert self._speeds is not None
+        if self._speeds.observe(worker, seconds, self._learnt.singles.quantile(0.5), now):
+            self._ledger.pool.update(worker, now)
+            self._timers.add(worker.slow_until, self._ledger.pool.update, worker)
 
     def _timer_alive(self, what: object) -> bool:
         """Timers of a query are called only while it has no outcome."""

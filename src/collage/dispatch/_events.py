@@ -30,9 +30,9 @@ class Role(StrEnum):
 class Source(StrEnum):
     """Which job answered. All but the first two are degraded.
 
-    degraded: the answer does not come from the single's own model. joint: an answer can be read only once the singles
-    of all others in the group are there. role: the model that a job of this kind runs: a replica is a second run of the
-    single.
+    degraded: the answer does not come from the single's own model. shared: its jobs may hold several queries. joint: an
+    answer can be read only once the singles of all others in the group are there. role: the model that a job of this
+    kind runs: a replica is a second run of the single.
     """
 
     SINGLE = "single"
@@ -47,11 +47,13 @@ class Source(StrEnum):
 
     degraded: bool
     joint: bool
+    shared: bool
     role: Role
 
     def __init__(self, value: str) -> None:
         self.degraded = value not in ("single", "replica")
         self.joint = value in ("parity", "learned")
+        self.shared = self.joint or value in ("collage", "batch")
         self.role = Role.SINGLE if value == "replica" else Role(value)
 
 
@@ -85,12 +87,16 @@ class Outcome(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Run a job. For a collage, a query's position in `queries` is its tile, row by row; further tiles are blank."""
+    """Run a job. For a collage, a query's position in `queries` is its tile, row by row; further tiles are blank.
+
+    capacity: queries that such a job can hold; where a code comes in several sizes, it says which model to run.
+    """
 
     job: JobId
     worker: WorkerId
     source: Source
     queries: tuple[QueryId, ...]
+    capacity: int = 1
 
 
 class Cancel(NamedTuple):

@@ -13,12 +13,14 @@ from collage.dispatch._records import Query
 class Groups:
     """One list of open queries per key, oldest first. `shared`: jobs hold several queries, so keys are kept apart.
 
-    `open` is for reading: it is looked at after every event.
+    `apart`: so are queries that refuse degraded answers, because their backups are of another code. `open` is for
+    reading: it is looked at after every event.
     """
 
-    def __init__(self, *, shared: bool) -> None:
+    def __init__(self, *, shared: bool, apart: bool) -> None:
         self._shared = shared
-        self.open: dict[str, dict[QueryId, Query]] = {}  # none of them empty
+        self._apart = apart
+        self.open: dict[tuple[str, bool], dict[QueryId, Query]] = {}  # none of them empty
 
     def add(self, query: Query) -> None:
         """A query whose single has just started."""
@@ -41,7 +43,7 @@ class Groups:
         """It has its outcome, or is in a job. No harm where it is in no group."""
         if not self.open:
             return
-        key = query.key if self._shared else ""
+        key = self._key(query)
         group = self.open.get(key)
         if group is not None and group.pop(query.id, None) is not None and not group:
             del self.open[key]
@@ -56,5 +58,5 @@ class Groups:
     def __len__(self) -> int:
         return sum(map(len, self.open.values()))
 
-    def _key(self, query: Query) -> str:
-        return query.key if self._shared else ""
+    def _key(self, query: Query) -> tuple[str, bool]:
+        return (query.key if self._shared else "", query.accept_degraded or not self._apart)

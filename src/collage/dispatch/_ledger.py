@@ -15,13 +15,13 @@ from collage.dispatch._workers import Worker, WorkerPool
 class Ledger:
     """Keeps queries and jobs consistent with each other, with workers' slots, groups, counters and the budget."""
 
-    def __init__(self, budget: Budget, *, shared_jobs: bool) -> None:
+    def __init__(self, budget: Budget, groups: Groups) -> None:
         self.budget = budget
         self.stats = DispatchStats()
         self.pool = WorkerPool()
         self.queries: dict[QueryId, Query] = {}  # not settled
         self.jobs: dict[JobId, Job] = {}  # that take a slot
-        self.groups = Groups(shared=shared_jobs)  # started, and in no backup yet
+        self.groups = groups  # started, and in no backup yet
         self.queue: deque[tuple[Query, Source]] = deque()  # singles, and replicas beside them
         self.waiting = 0  # queries in it whose single has not started
         self.open = 0  # queries without an outcome
@@ -95,11 +95,13 @@ class Ledger:
 
     # Jobs.
 
-    def start(self, worker: Worker, source: Source, queries: tuple[Query, ...], now: float, cost: float) -> Job:
+    def start(
+        self, worker: Worker, source: Source, queries: tuple[Query, ...], now: float, *, cost: float, capacity: int
+    ) -> Job:
         """Start a job; all but singles are paid from the budget, `cost` seconds for a start."""
         number = self._last_job = self._last_job + 1
         extra = source is not Source.SINGLE
-        job = Job(number, source, worker.id, queries, now, extra, cost if extra else 0.0)
+        job = Job(number, source, worker.id, queries, now, extra, cost if extra else 0.0, capacity)
         self.jobs[number] = job
         worker.jobs[number] = now
         self.pool.update(worker, now)
@@ -122,7 +124,7 @@ class Ledger:
         self.budget.spend(cost)
         self.stats.backups_sent += 1
         self.stats.tiles_sent += len(queries)
-        self._out.append(Start(number, worker.id, source, tuple([query.id for query in queries])))
+        self._out.append(Start(number, worker.id, source, tuple([query.id for query in queries]), capacity))
         return job
 
     def end(self, job: JobId, now: float) -> tuple[Job, Worker] | None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from collage.dispatch._events import Role, Source, WorkerId
 from collage.exceptions import SettingsError
+from collage.files import first_problem
 
 _CONFIDENT = 0.9  # where neither the policy nor the backup's card says anything
 
@@ -27,18 +28,36 @@ class Policy(BaseModel):
 
     # Code: what a backup is.
     code: Source | None = Field(default=None, description="what stands in for a late single; none: nothing does")
+    among: tuple[Source, ...] = Field(
+        default=(), description="other codes that may be chosen instead, by what they are measured to cost and to gain"
+    )
+    alone: Source | None = Field(
+        default=None, description="what a late query without company gets instead of a job that could hold several"
+    )
     dedicated: int = Field(default=0, ge=0, le=64, description="workers that only run backups; 0: a pool")
 
     # Trigger: when a backup is wanted.
-    trigger: Literal["at_once", "late"] = Field(
-        default="late", description="a backup is wanted at once, or when a query's age passes `trigger_quantile`"
+    trigger: Literal["at_once", "late", "in_time"] = Field(
+        default="late",
+        description="a backup is wanted at once; when a query's age passes `trigger_quantile`; or so early that its "
+        "answer is there when patience ends, and no earlier than the budget lasts for",
     )
     trigger_quantile: float | None = Field(
         default=None, ge=0, lt=1, description="late: of singles' times; absent: 1 - budget, as that implies"
     )
     close_when_full: bool = Field(default=True, description="a full group does not wait until its oldest query is late")
     beside: bool = Field(default=False, description="backups queue beside singles instead of behind them")
-    overtake: bool = Field(default=True, description="but not any longer once their oldest query's patience has ended")
+    overtake: bool = Field(
+        default=True,
+        description="but not once their oldest query's patience has ended, if the next single has waited less",
+    )
+
+    # Placement: which of the free workers gets a job.
+    placement: Literal["idle", "speed"] = Field(
+        default="idle",
+        description="the one that has been idle for longest; speed: and one that is predicted to be slow only where "
+        "waiting for another would take longer",
+    )
 
     # Accept: when its answer is taken.
     accept: Literal["first", "patience", "confident"] = Field(
@@ -62,6 +81,9 @@ class Policy(BaseModel):
 
     # Budget.
     budget: float = Field(default=0.1, ge=0, le=4, description="extra work allowed, worker-seconds over the singles'")
+    idle_share: float | None = Field(
+        default=None, gt=0, le=1, description="of the time that workers stand idle, the most to spend; absent: no limit"
+    )
     burst: float = Field(default=25.0, ge=1, le=10_000, description="what may be saved up, in mean single times")
 
     # What is learnt.
@@ -82,11 +104,28 @@ class Policy(BaseModel):
     def _fits(self) -> Self:
         if self.code is Source.SINGLE:
             raise ValueError("code: a single is no backup; a second run of the single is a replica")
+        if self.among and (self.code is None or self.trigger != "in_time"):
+            raise ValueError("among: a choice of codes needs a code, and the trigger in_time")
+        for name, given in (("among", self.among), ("alone", (self.alone,) if self.alone else ())):
+            if any(code is Source.SINGLE or code.joint for code in given):
+                raise ValueError(f"{name}: only codes whose answers can be read alone, and no single")
+        if self.alone is not None and (self.code is None or not self.code.shared or self.alone.shared):
+            raise ValueError("alone: only a replica or a cheap single, beside a code whose jobs hold several queries")
+        if sum(code.shared for code in self.codes) > 1:
+            raise ValueError("among: only one code whose jobs hold several queries")
+        if self.trigger == "in_time" and self.code is not None and self.code.joint:
+            raise ValueError("trigger: a joint backup waits for its whole group, so there is no right moment for it")
         if self.dedicated and (self.code is None or self.code.role is Role.SINGLE):
             raise ValueError("dedicated: only a backup with a model of its own can have workers of its own")
         if self.beside and (self.trigger != "at_once" or self.code is not Source.REPLICA):
             raise ValueError("beside: only for replicas that are wanted at once")
         return self
+
+    @property
+    def codes(self) -> tuple[Source, ...]:
+        """All that backups may be made of, the policy's own first."""
+        own = () if self.code is None else (self.code, *self.among)
+        return tuple(dict.fromkeys(own if self.alone is None else (*own, self.alone)))
 
     @property
     def confident_from(self) -> float:
@@ -122,6 +161,17 @@ PRESETS: dict[str, Policy] = {
     "collage": Policy(code=Source.COLLAGE, trigger_quantile=0.75, second_line=True, budget=0.2),
     # The paper's topology: one worker does nothing but collages (Narra et al., arXiv 1904.12222).
     "collage-dedicated": Policy(code=Source.COLLAGE, dedicated=1, trigger_quantile=0.3, second_line=True, budget=0.4),
+    # Whatever is measured to be right: see `_plan.py`.
+    "auto": Policy(
+        code=Source.COLLAGE,
+        among=(Source.CHEAP, Source.REPLICA),
+        trigger="in_time",
+        placement="speed",
+        second_line=True,
+        budget=0.2,
+        idle_share=0.75,
+        burst=10,
+    ),
     # As `collage`, but a batch of a small single: for servers that take several images in a call.
     "batch": Policy(code=Source.BATCH, trigger_quantile=0.75, second_line=True, budget=0.2),
 }
@@ -134,10 +184,7 @@ def get_policy(name: str, **changes: Any) -> Policy:
     try:
         return Policy.model_validate(PRESETS[name].model_dump() | changes)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"policy {name}: {key + ': ' if key else ''}{message}") from None
+        raise SettingsError(f"policy {name}: {first_problem(error)}") from None
 
 
 def worker_roles(policy: Policy, workers: Sequence[WorkerId]) -> dict[WorkerId, frozenset[Role]]:
@@ -145,12 +192,11 @@ def worker_roles(policy: Policy, workers: Sequence[WorkerId]) -> dict[WorkerId, 
 
     Raises SettingsError where no worker would be left for singles.
     """
-    own = {Role.SINGLE} if policy.code is None else {Role.SINGLE, policy.code.role}
+    backups = frozenset(code.role for code in policy.codes)
+    singles = frozenset({Role.SINGLE})
     if not policy.dedicated:
-        return dict.fromkeys(workers, frozenset(own))
-    assert policy.code is not None
+        return dict.fromkeys(workers, singles | backups)
     if policy.dedicated >= len(workers):
         raise SettingsError(f"policy: {policy.dedicated} dedicated workers of {len(workers)} leave none for singles")
     first = len(workers) - policy.dedicated
-    singles, backups = frozenset({Role.SINGLE}), frozenset({policy.code.role})
     return {worker: singles if index < first else backups for index, worker in enumerate(workers)}

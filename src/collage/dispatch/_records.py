@@ -16,6 +16,7 @@ class Query:
     deadline: float | None
     accept_degraded: bool
     control: bool
+    entered: float  # when it was submitted
     started: float = -1.0  # when its first single did; below 0: not yet
     waiting: bool = True  # for a worker to run its single
     attempts: int = 0  # singles started
@@ -42,6 +43,7 @@ class Job:
     started: float
     extra: bool  # paid from the budget
     cost: float  # seconds taken from the budget as it started
+    capacity: int = 1  # queries it could hold
     kept: bool = False  # joint ones: may still give an answer, now or when others' singles have ended
     arrived: bool = False  # joint ones: the output is there
     asked: frozenset[int] = frozenset()  # joint ones: positions that were to be decoded

@@ -40,7 +40,7 @@ class LatencySketch:
 
     def add(self, seconds: float) -> bool:
         """One more observation, 0 or above. Returns whether quantiles may have changed."""
-        bucket = 0 if seconds <= _LEAST else min(_BUCKETS - 1, 1 + int(math.log(seconds / _LEAST) / _GROWTH))
+        bucket = _bucket(seconds)
         self._now[bucket] += 1
         self._all[bucket] += 1
         self._count_now += 1
@@ -67,8 +67,16 @@ class LatencySketch:
             known = self._known[share] = self._work_out(share)
         return known
 
+    def above(self, seconds: float) -> float:
+        """Share of the window, 0..1, that is longer, to within 1% of the time; 0 before the first observation."""
+        return sum(self._all[_bucket(seconds) + 1 :]) / self._count if self._count else 0.0
+
     def _work_out(self, share: float) -> float:
         if not self._count:
             return 0.0
         bucket = bisect_left(list(accumulate(self._all)), max(1.0, share * self._count))
         return _LEAST * math.exp((min(bucket, _BUCKETS - 1) - 0.5) * _GROWTH)  # the bucket's middle
+
+
+def _bucket(seconds: float) -> int:
+    return 0 if seconds <= _LEAST else min(_BUCKETS - 1, 1 + int(math.log(seconds / _LEAST) / _GROWTH))

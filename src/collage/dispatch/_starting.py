@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collage.dispatch._covering import Cover
-from collage.dispatch._events import Source, Why
+from collage.dispatch._events import QueryId, Role, Source, Why
 from collage.dispatch._learnt import Learnt
 from collage.dispatch._ledger import Ledger
+from collage.dispatch._plan import Plan
 from collage.dispatch._policy import Policy
 from collage.dispatch._records import Query
 from collage.dispatch._watch import NEVER, Timers
@@ -13,21 +14,19 @@ from collage.dispatch._workers import Worker
 
 
 class Starter:
-    """Gives jobs to workers. capacity: queries that one job of the policy's code can hold."""
+    """Gives jobs to workers."""
 
     def __init__(
-        self, policy: Policy, ledger: Ledger, learnt: Learnt, timers: Timers, cover: Cover, *, capacity: int
+        self, policy: Policy, plan: Plan, learnt: Learnt, timers: Timers, cover: Cover, *, ledger: Ledger
     ) -> None:
         self._policy = policy
-        self._code = code = policy.code
-        self._capacity = capacity
+        self._plan = plan
         self._ledger = ledger
         self._learnt = learnt
         self._timers = timers
         self._cover = cover
         self._groups = ledger.groups
-        self._grouping = code is not None and not policy.beside
-        self._fills = policy.close_when_full and capacity > 1  # a full group is reason enough for a backup
+        self._grouping = policy.code is not None and not policy.beside
         self._nobody_since: float | None = None  # no worker for singles
 
     def singles(self, now: float) -> None:
@@ -39,15 +38,28 @@ class Starter:
                 queue.popleft()
                 continue
             # Rather not on a worker that runs a job of this query already.
-            worker = pool.find(Source.SINGLE.role, query.jobs)
+            worker = pool.find(Role.SINGLE, query.jobs) or self._slow(query)
             if worker is None:
                 self._watch_for_workers(now)
                 return
             queue.popleft()
             cost = self._learnt.singles.mean
             if source is Source.SINGLE or self._affords(query, cost):
-                self._start(worker, source, (query,), now, cost)
+                self._start(worker, source, (query,), now, cost=cost)
         self._nobody_since = None
+
+    def _slow(self, query: Query) -> Worker | None:
+        """A worker that is predicted to be slow, where the queue is so long that waiting for another takes longer."""
+        slow = self._ledger.pool.find_slow(Role.SINGLE, query.jobs)
+        long = slow is not None and self._ledger.waiting >= (slow.slowness - 1.0) * self._ledger.pool.steady
+        return slow if long else None
+
+    def crowded(self, now: float) -> bool:
+        """Whether the next single has waited for longer than the patience with any: then all are late, and no backup
+        goes first.
+        """
+        queue = self._ledger.queue
+        return bool(queue) and now - queue[0][0].entered > self._learnt.patience
 
     def resends(self, now: float) -> None:
         """Late singles once more, as the second line wants."""
@@ -55,19 +67,17 @@ class Starter:
         while resends:
             query = resends[0]
             if not query.done and not query.waiting:
-                worker = self._ledger.pool.find(Source.REPLICA.role, query.jobs)
+                worker = self._ledger.pool.find(Role.SINGLE, query.jobs)
                 cost = self._learnt.singles.mean
                 if worker is None or not self._affords(query, cost):
                     return
                 self._ledger.stats.resent += 1
-                self._start(worker, Source.REPLICA, (query,), now, cost)
+                self._start(worker, Source.REPLICA, (query,), now, cost=cost)
             resends.popleft()
 
     def backups(self, now: float, age: float = 0.0) -> None:
         """Of the groups that want one, the one with the oldest query first; `age`: only queries at least that old."""
-        code, groups = self._code, self._groups
-        if code is None or not self._grouping or self._cover.backups_paused_until > now:
-            return
+        groups = self._groups
         while groups.open:
             oldest: Query | None = None
             for group in groups.open.values():
@@ -78,34 +88,49 @@ class Starter:
                     and self._wants_backup(head, len(group), now)
                 ):
                     oldest, chosen = head, group
-            if oldest is None:
+            if oldest is None or not self._start_backup(oldest, chosen, now):
                 return
-            worker, cost = self._ledger.pool.find(code.role, oldest.jobs), self._learnt.backup_cost
-            if worker is None or not self._affords(oldest, cost):
-                return
-            members = groups.take(chosen, self._capacity)
-            for member in members:
-                member.grouped += 1
-            self._start(worker, code, members, now, cost)
+
+    def _start_backup(self, oldest: Query, group: dict[QueryId, Query], now: float) -> bool:
+        """Whether a worker is there and the budget lasts."""
+        plan = self._plan
+        source = plan.of(oldest, now).source
+        assert source is not None  # it is wanted
+        source, capacity = plan.job_for(source, len(group))
+        worker = self._ledger.pool.find(source.role, oldest.jobs)
+        if worker is None:
+            return False
+        cost = self._learnt.cost(source, capacity)
+        if not self._affords(oldest, cost):
+            return False
+        plan.started(source)
+        members = self._groups.take(group, capacity)
+        for member in members:
+            member.grouped += 1
+        self._start(worker, source, members, now, cost=cost, capacity=capacity)
+        return True
 
     def next(self, now: float) -> float:
         """When the next backup will be wanted; NEVER without one."""
         when = NEVER
         for group in self._groups.open.values():
-            wanted = self._learnt.wanted_at(next(iter(group.values())))
+            wanted = self._plan.wanted_at(next(iter(group.values())), now)
             # Those whose time has come wait for a worker or the budget, not for the clock.
             if now < wanted < when:
                 when = wanted
         return when
 
     def _wants_backup(self, head: Query, size: int, now: float) -> bool:
-        """A group is full, or the query at its head is late, or its deadline near."""
-        full = size >= self._capacity
-        if not full and self._code is not None and self._code.joint:
+        """A group is full, or the query at its head is late, or its deadline near; and backups are possible."""
+        plan = self._plan
+        source = plan.of(head, now).source
+        if source is None:
             return False
-        if full and self._fills and self._learnt.warm:
+        if source.shared and size >= plan.most(source) and plan.fills and self._learnt.warm:
             return True
-        return self._learnt.wanted_at(head) <= now
+        if source.joint and size < plan.most(source):
+            return False
+        return plan.wanted_at(head, now) <= now
 
     def _affords(self, query: Query, cost: float) -> bool:
         if self._ledger.budget.allows(cost):
@@ -115,8 +140,10 @@ class Starter:
             self._ledger.stats.budget_exhausted += 1
         return False
 
-    def _start(self, worker: Worker, source: Source, queries: tuple[Query, ...], now: float, cost: float) -> None:
-        job = self._ledger.start(worker, source, queries, now, cost)
+    def _start(
+        self, worker: Worker, source: Source, queries: tuple[Query, ...], now: float, *, cost: float, capacity: int = 1
+    ) -> None:
+        job = self._ledger.start(worker, source, queries, now, cost=cost, capacity=capacity)
         self._cover.watch(job, now)
         if source is Source.SINGLE and queries[0].started < 0:
             (query,) = queries
@@ -126,12 +153,10 @@ class Starter:
 
     def _group(self, query: Query, now: float) -> None:
         """Its first single has just started: it may be in a backup from now on."""
-        code = self._code
-        assert code is not None
-        if query.accept_degraded or not code.degraded:
+        if self._plan.possible(query):
             self._groups.add(query)
             if query.deadline is not None:
-                last = self._learnt.last_moment(query)
+                last = self._plan.last_moment(query)
                 if last <= now:
                     self._hurry(query, now)
                 elif last != NEVER:
@@ -145,7 +170,7 @@ class Starter:
 
     def _watch_for_workers(self, now: float) -> None:
         """Nobody is free. Where nobody is even there, queries fail after a while."""
-        if not self._ledger.waiting or self._ledger.pool.can(Source.SINGLE.role):
+        if not self._ledger.waiting or self._ledger.pool.can(Role.SINGLE):
             self._nobody_since = None
         elif self._nobody_since is None:
             self._nobody_since = now
@@ -156,7 +181,7 @@ class Starter:
 
     def _give_up(self, _nothing: None, now: float) -> None:
         since = self._nobody_since
-        if since is None or now < since + self._policy.grace or self._ledger.pool.can(Source.SINGLE.role):
+        if since is None or now < since + self._policy.grace or self._ledger.pool.can(Role.SINGLE):
             return
         self._nobody_since = None  # who comes later waits for a grace of their own
         for query, _ in list(self._ledger.queue):

@@ -22,16 +22,18 @@ _BACKOFF = 0.1  # seconds before the first restart; doubles with every short lif
 _BACKOFF_MOST = 5.0
 _LONG_LIFE = 5.0  # seconds; a worker that lived so long starts again with a short backoff
 
+Models = Mapping[Role, Path | Mapping[int, Path]]
 Hold = Callable[[WorkerId, Role], float]
 
 
 class LocalEngine:
     """Worker processes with ONNX Runtime on the CPU.
 
-    models: an ONNX file per role. workers: how many, each with all models (named w0, w1, ...), or the roles of each by
-    name. threads: of one model run. hold: the least time a job takes on its worker, seconds, drawn for each job: the
-    worker runs the model and then waits, its slot taken, as the workers of arXiv 1904.12222 did. hung_seconds: a worker
-    whose job runs longer is killed and restarted. start_seconds: a worker that is not ready by then is, too.
+    models: an ONNX file per role, or several by the number of queries that their job can hold. workers: how many, each
+    with all models (named w0, w1, ...), or the roles of each by name. threads: of one model run. hold: the
+    least time a job takes on its worker, seconds, drawn for each job: the worker runs the model and then waits, its
+    slot taken, as the workers of arXiv 1904.12222 did. hung_seconds: a worker whose job runs
+    longer is killed and restarted. start_seconds: a worker that is not ready by then is, too.
 
     A model that runs cannot be stopped, so a cancelled job keeps its slot to the end (`CancelEffect.NOTHING`).
 
@@ -43,7 +45,7 @@ class LocalEngine:
 
     def __init__(
         self,
-        models: Mapping[Role, Path],
+        models: Models,
         workers: int | Mapping[WorkerId, frozenset[Role]],
         *,
         threads: int = 1,
@@ -103,15 +105,15 @@ class LocalEngine:
             if station.ready:
                 station.disown()
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray) -> None:
+    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
         """Run the worker's model for `role` on inputs (1, C, H, W). A worker that is down fails the job.
 
-        Raises ValueError for an unknown worker or role, a busy worker, or inputs that are no float32 (1, C, H, W).
+        Raises ValueError for an unknown worker, role or size, a busy worker, or inputs of another form.
         """
         station = self._stations.get(worker)
         if station is None:
             raise ValueError(f"no worker {worker}")
-        station.submit(job, role, inputs, self._draw(worker, role), self._hung_seconds)
+        station.submit(job, (role, capacity), inputs, self._draw(worker, role), self._hung_seconds)
 
     def cancel(self, job: JobId) -> None:
         """Does nothing: a running model cannot be stopped."""
@@ -148,17 +150,19 @@ class LocalEngine:
 class _Station:
     """One worker of the engine across all the lives of its process."""
 
-    def __init__(
-        self, engine: LocalEngine, name: WorkerId, models: Mapping[Role, Path], threads: int, start_seconds: float
-    ) -> None:
+    def __init__(self, engine: LocalEngine, name: WorkerId, models: Models, threads: int, start_seconds: float) -> None:
         self.name = name
         self.tried = asyncio.Event()  # the first start has succeeded or failed
         self.ready = False
         self.trouble = ""  # why it last went down
         self._engine = engine
+        files: dict[tuple[Role, int | None], Path] = {}  # None: of any size
+        for role, given in models.items():
+            sizes = {None: given} if isinstance(given, Path) else given
+            files |= {(role, size): path for size, path in sizes.items()}
         # Roles may share a model: it is loaded once.
-        self._paths = list(dict.fromkeys(models.values()))
-        self._roles = {role: self._paths.index(path) for role, path in models.items()}
+        self._paths = list(dict.fromkeys(files.values()))
+        self._models = {model: self._paths.index(path) for model, path in files.items()}
         self._threads = threads
         self._start_seconds = start_seconds
         self._process: WorkerProcess | None = None
@@ -196,9 +200,10 @@ class _Station:
             _log.warning("worker %s is down: %s; restarting in %.1f s", self.name, self.trouble, backoff)
             await asyncio.sleep(backoff)
 
-    def submit(self, job: JobId, role: Role, inputs: FloatArray, hold: float, limit: float | None) -> None:
-        if role not in self._roles:
-            raise ValueError(f"worker {self.name} has no model for {role}")
+    def submit(self, job: JobId, model: tuple[Role, int], inputs: FloatArray, hold: float, limit: float | None) -> None:
+        number = self._models.get(model, self._models.get((model[0], None)))
+        if number is None:
+            raise ValueError(f"worker {self.name} has no model for a {model[0]} of {model[1]}")
         if inputs.dtype != np.float32 or inputs.ndim != 4 or not (hold >= 0 and math.isfinite(hold)):
             raise ValueError(f"inputs must be float32 (1, C, H, W), not {inputs.dtype} {inputs.shape}; hold {hold}")
         if not self.ready or self._process is None:
@@ -207,7 +212,7 @@ class _Station:
             return
         if self._busy:
             raise ValueError(f"worker {self.name} is busy")
-        self._process.run(self._sequence + 1, self._roles[role], inputs, hold)
+        self._process.run(self._sequence + 1, number, inputs, hold)
         self._sequence += 1
         self._busy, self._job = True, job
         if limit is not None:
@@ -222,7 +227,7 @@ class _Station:
 
     def _announce(self) -> None:
         if self._engine.listener is not None:
-            self._engine.listener.worker_up(self.name, frozenset(self._roles), 1)
+            self._engine.listener.worker_up(self.name, frozenset(role for role, _ in self._models), 1)
 
     def _fail_down(self, job: JobId, listener: EngineListener | None) -> None:
         if listener is not None and listener is self._engine.listener:

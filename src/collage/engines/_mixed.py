@@ -45,11 +45,11 @@ class MixedEngine:
             await self.stop()
             raise
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray) -> None:
+    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
         """Run the worker's model for `role`. Raises ValueError as its engine does, and for an unknown worker."""
         if worker not in self._by_worker:
             raise ValueError(f"no worker {worker}")
-        self._by_worker[worker].submit(job, worker, role, inputs)
+        self._by_worker[worker].submit(job, worker, role, inputs, capacity)
 
     def cancel(self, job: JobId) -> None:
         """As each engine does; jobs of another are not minded."""

@@ -61,11 +61,12 @@ class DataPlane:
         self._parts = Parts(settings, self.policy)
         self.single = self._parts.single
         self.backup = self._parts.backup
+        self.backups = self._parts.backups
         self.dispatcher: Dispatcher = self._parts.dispatcher()
         self.engine: Engine = engine or self._parts.engine(hold)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-        tile = self.backup.card.preprocessing if self.backup else None
-        self._preparer = Preparer(self.single.card.preprocessing, tile, limits)
+        tiles = [backup.card.preprocessing for backup in self.backups]
+        self._preparer = Preparer(self.single.card.preprocessing, tiles, limits)
         self._agreement = Agreement(self._parts.least_agreement())
         self._driver: Driver | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -109,9 +110,9 @@ class DataPlane:
 
     async def start(self) -> None:
         """Start the workers. Raises ModelError where none could load its models."""
-        code = self._parts.backup_code()
+        codes = self._parts.backup_codes()
         self._driver = Driver(
-            self.dispatcher, self._parts.single_code(), code, on_collage=self._saw, agreement=self._agreement
+            self.dispatcher, self._parts.single_code(), codes, on_collage=self._saw, agreement=self._agreement
         )
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="collage-decode")
         await self._driver.start(self.engine)
@@ -158,8 +159,8 @@ class DataPlane:
             until = None if deadline is None else began + deadline
             accept_degraded = accept_degraded and not self._agreement.backup_off
             results = [
-                driver.submit(single, tile, key=key, deadline=until, accept_degraded=accept_degraded)
-                for single, tile in prepared
+                driver.submit(single, tiles, key=key, deadline=until, accept_degraded=accept_degraded)
+                for single, tiles in prepared
             ]
             try:
                 return [self._classified(await result, began) for result in results]
@@ -223,7 +224,8 @@ class DataPlane:
         if not isinstance(result, Answered):
             raise _refusal(result)
         index = int(result.scores.argmax())
-        model = self.backup if result.source.degraded and self.backup is not None else self.single
+        models = [backup for backup in self.backups if backup.card.role is result.source.role]
+        model = models[0] if models else self.single
         answer = Classified(
             scores=result.scores,
             label=self.single.card.classes[index],
@@ -239,8 +241,7 @@ class DataPlane:
 
     def _saw(self, backup: BackupJob) -> None:
         if self.on_collage and self.backup is not None:
-            card = self.backup.card
-            _tell(self.on_collage, CollageSeen.of(backup, card.capacity, card.classes))
+            _tell(self.on_collage, CollageSeen.of(backup, self.backup.card.classes))
 
 
 _REFUSALS = {

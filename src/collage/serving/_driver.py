@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -80,7 +80,7 @@ Result = Answered | Why
 @dataclass(eq=False, slots=True)
 class _Query:
     single: FloatArray  # (C, H, W)
-    tile: FloatArray | None  # (C, H', W'), where the backup takes another tensor than the single
+    tiles: Sequence[FloatArray]  # (C, H', W') for each backup code; empty: they take the single's
     result: asyncio.Future[Result]
     answers: dict[JobId, tuple[Source, TileAnswer]] = field(default_factory=dict)
     collages: list[JobId] = field(default_factory=list)  # it was in, and that came back; for watchers
@@ -95,6 +95,7 @@ class BackupJob:
     canvas: FloatArray  # (1, C, H, W), normalised
     queries: tuple[QueryId, ...]
     answers: dict[int, TileAnswer]  # by position; absent: unknown
+    capacity: int  # tiles
     used: set[int] = field(default_factory=set)
 
 
@@ -103,22 +104,23 @@ class _Job:
     source: Source
     worker: WorkerId
     queries: tuple[QueryId, ...]
+    capacity: int
     canvas: FloatArray | None = None  # kept for watchers only
 
 
 class Driver:
     """One dispatcher's driver. All calls are made on the event loop's thread; `start` comes first.
 
-    single: decodes the single's outputs (a replica code). backup: the policy's code, if it has one. clock: by
-    default the monotonic one. on_collage: told when a collage has come back, and again whenever one of its answers is
-    given. agreement: told of every control that both single and backup have answered.
+    single: decodes the single's outputs (a replica code). backups: the policy's codes with models of their own, one
+    for each size. clock: by default the monotonic one. on_collage: told when a collage has come back, and again
+    whenever one of its answers is given. agreement: told of every control that both single and backup have answered.
     """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         single: Code,
-        backup: Code | None = None,
+        backups: Sequence[Code] = (),
         *,
         clock: Clock | None = None,
         on_collage: Callable[[BackupJob], None] | None = None,
@@ -127,9 +129,8 @@ class Driver:
         self.dispatcher = dispatcher
         self.agreement = agreement or Agreement()
         self.workers_up: set[WorkerId] = set()
-        self._codes: dict[Source, Code] = {Source.SINGLE: single, Source.REPLICA: single}
-        if backup is not None:
-            self._codes.setdefault(backup.source, backup)
+        self._single = single
+        self._backups = {(code.source, code.capacity): (index, code) for index, code in enumerate(backups)}
         self._clock: Clock = clock or LoopClock()
         self._on_collage = on_collage
         self._engine: Engine | None = None
@@ -162,13 +163,13 @@ class Driver:
     def submit(
         self,
         single: FloatArray,
-        tile: FloatArray | None = None,
+        tiles: Sequence[FloatArray] = (),
         *,
         key: str = "",
         deadline: float | None = None,
         accept_degraded: bool = True,
     ) -> asyncio.Future[Result]:
-        """A query: its tensor (C, H, W) for the single and, where the backup takes another, for the backup.
+        """A query: its tensor (C, H, W) for the single and, where backups take others, for each backup code in order.
 
         deadline: on the clock. The future gives the answer, or why there is none; to cancel it cancels the query.
         """
@@ -176,7 +177,7 @@ class Driver:
         query = self._last_query
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         result.add_done_callback(partial(self._taken, query))
-        self._queries[query] = _Query(single, tile, result)
+        self._queries[query] = _Query(single, tiles, result)
         self._handle(self.dispatcher.submit, query, key, deadline, accept_degraded)
         return result
 
@@ -232,7 +233,7 @@ class Driver:
             query = self._queries.get(kept.queries[position])
             if query is not None:
                 query.answers[job] = (kept.source, answer)
-        seen = None if kept.canvas is None else self._keep_collage(job, kept.canvas, kept.queries, answers)
+        seen = None if kept.canvas is None else self._keep_collage(job, kept, kept.canvas, answers)
         outcomes = tuple(
             Outcome(True, answers[position].confidence) if position in answers else Outcome(False, 0.0)
             for position in range(len(kept.queries))
@@ -291,27 +292,31 @@ class Driver:
                 self._settle(self._queries.pop(query), control)
 
     def _start(self, start: Start) -> None:
-        job = self._jobs[start.job] = _Job(start.source, start.worker, start.queries)
+        job = self._jobs[start.job] = _Job(start.source, start.worker, start.queries, start.capacity)
         try:
-            code = self._codes[start.source]
-            inputs = code.encode([self._tensor(query, start.source) for query in start.queries])  # (1, C, H, W)
+            index, code = self._code(job)
+            inputs = code.encode([self._tensor(query, index) for query in start.queries])  # (1, C, H, W)
             if start.source is Source.COLLAGE and self._on_collage is not None:
                 job.canvas = inputs
             assert self._engine is not None
-            self._engine.submit(start.job, start.worker, start.source.role, inputs)
+            self._engine.submit(start.job, start.worker, start.source.role, inputs, start.capacity)
         except Exception as error:  # a job that cannot even be sent must not cost its queries their answers
             _log.exception("worker %s: a %s could not be started", start.worker, start.source)
             self.job_failed(start.job, f"it could not be started: {error}")
 
-    def _tensor(self, query: QueryId, source: Source) -> FloatArray | None:
+    def _code(self, job: _Job) -> tuple[int | None, Code]:
+        """The job's code, and its place among the backups'."""
+        return self._backups[job.source, job.capacity] if job.source.degraded else (None, self._single)
+
+    def _tensor(self, query: QueryId, index: int | None) -> FloatArray | None:
         kept = self._queries.get(query)
         if kept is None:
             return None
-        return kept.single if source.role is Role.SINGLE or kept.tile is None else kept.tile
+        return kept.single if index is None or not kept.tiles else kept.tiles[index]
 
     def _decode(self, job: _Job, output: FloatArray) -> dict[int, TileAnswer]:
         """Output -> answers by position. Raises ValueError for a wrong shape, and where one query gets no answer."""
-        code = self._codes[job.source]
+        _, code = self._code(job)
         answers = code.decode(output, range(len(job.queries)), {})
         if job.source.joint:
             if not np.isfinite(output).all():
@@ -338,7 +343,7 @@ class Driver:
                 for other, query in enumerate(kept.queries)
                 if other != position and (scores := self._single_scores(query)) is not None
             }
-            answer = self._codes[kept.source].decode(output, range(len(kept.queries)), present)[position]
+            answer = self._code(kept)[1].decode(output, range(len(kept.queries)), present)[position]
         except Exception as error:  # nothing can be read; whoever asked must be told so in any case
             _log.warning("job %s: position %s could not be decoded: %r", job, position, error)
             return Outcome(False, 0.0)
@@ -368,14 +373,12 @@ class Driver:
             if not any(other in self._queries for other in seen.queries):
                 del self._collages[job]
 
-    def _keep_collage(
-        self, job: JobId, canvas: FloatArray, queries: tuple[QueryId, ...], answers: dict[int, TileAnswer]
-    ) -> BackupJob:
+    def _keep_collage(self, job: JobId, kept: _Job, canvas: FloatArray, answers: dict[int, TileAnswer]) -> BackupJob:
         """Keep it for watchers until the last of its queries is settled."""
-        seen = BackupJob(job, canvas, queries, answers)
-        for query in queries:
-            if (kept := self._queries.get(query)) is not None:
-                kept.collages.append(job)
+        seen = BackupJob(job, canvas, kept.queries, answers, kept.capacity)
+        for query in kept.queries:
+            if (member := self._queries.get(query)) is not None:
+                member.collages.append(job)
                 self._collages[job] = seen
         return seen
 

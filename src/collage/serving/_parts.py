@@ -14,6 +14,7 @@ from collage.serving._settings import ServingSettings
 from collage.zoo import LoadedModel, check_bound, list_models, load_model, worker_file
 
 _DRIFT = 0.15  # of agreement lost, by which drift is told from chance and from another mix of images
+_USUAL_CAPACITY = 9
 _WITHOUT = "policies none, hedge and replicate do without"
 
 
@@ -26,47 +27,78 @@ class Parts:
         self.single = load_model(settings.single)
         if self.single.card.role is not Role.SINGLE:
             raise ModelError(f"{settings.single}: is a {self.single.card.role}; a single is needed here")
-        self.backup: LoadedModel | None = None
-        source = policy.code
-        if source is not None and source.role is not Role.SINGLE:
-            self.backup = self._load_backup(source)
-            calibration = self.backup.card.calibration
-            if policy.confidence is None and calibration is not None and calibration.confident is not None:
-                self._policy = policy.model_copy(update={"confidence": calibration.confident})
+        self.backups = self._load_backups()
+        confident = [model.card.calibration.confident for model in self.backups if model.card.calibration is not None]
+        known = [value for value in confident if value is not None]
+        if policy.confidence is None and known:
+            self._policy = policy.model_copy(update={"confidence": max(known)})
 
-    def _load_backup(self, source: Source) -> LoadedModel:
-        name = self._settings.backup
-        if name is None:
-            raise SettingsError(f"backup: policy {self._settings.policy!r} needs a {source} model; {_WITHOUT}")
-        if name == "auto":
-            return self._shipped_backup(source)
+    @property
+    def backup(self) -> LoadedModel | None:
+        """The first backup model, of the policy's own code where there is one of it."""
+        return self.backups[0] if self.backups else None
+
+    def _load_backups(self) -> list[LoadedModel]:
+        """The policy's models: of its own code first, by size. Of a choice of codes, those that are there will do."""
+        policy, given = self._policy, self._settings.backup
+        wanted = [source for source in policy.codes if source.role is not Role.SINGLE]
+        if not wanted:
+            return []
+        if given == "auto":
+            found = [self._shipped_backup(source, needed=not policy.among) for source in wanted]
+            return [model for model in found if model is not None]
+        names = () if given is None else (given,) if isinstance(given, str) else given
+        models = [self._load_backup(name, wanted) for name in names]
+        roles = [model.card.role for model in models]
+        for source in () if policy.among else wanted:
+            if source.role not in roles:
+                raise SettingsError(f"backup: policy {self._settings.policy!r} needs a {source} model; {_WITHOUT}")
+        kinds = [(model.card.role, model.card.capacity) for model in models]
+        for name, kind in zip(names, kinds, strict=True):
+            if kinds.count(kind) > 1:
+                raise SettingsError(f"backup: {name} is a second {kind[0]} of {kind[1]}; one of each size is needed")
+        order = [source.role for source in wanted]
+        return sorted(models, key=lambda model: (order.index(model.card.role), model.card.capacity))
+
+    def _load_backup(self, name: str, wanted: list[Source]) -> LoadedModel:
         backup = load_model(name)
-        if backup.card.role is not source.role:
+        if backup.card.role not in {source.role for source in wanted}:
+            kinds = " or a ".join(wanted)
             raise SettingsError(
-                f"backup: {name} is a {backup.card.role}; policy {self._settings.policy!r} needs a {source} model"
+                f"backup: {name} is a {backup.card.role}; policy {self._settings.policy!r} needs a {kinds} model"
             )
         check_bound(self.single, backup)
         return backup
 
-    def _shipped_backup(self, source: Source) -> LoadedModel:
+    def _shipped_backup(self, source: Source, *, needed: bool) -> LoadedModel | None:
         """The shipped model of this kind that was made for the single."""
         ours = self.single.card
-        for model in list_models():
-            if model.card.role is source.role and model.card.single_sha256 == ours.sha256:
-                return model
+        found = [
+            model
+            for model in list_models()
+            if model.card.role is source.role and model.card.single_sha256 == ours.sha256
+        ]
+        if found:  # of several sizes, the paper's own, 3x3, or the smallest
+            return min(found, key=lambda model: (model.card.capacity != _USUAL_CAPACITY, model.card.capacity))
+        if not needed:
+            return None
         raise SettingsError(
             f"backup: no shipped {source} model was made for {ours.name}, and policy {self._settings.policy!r} needs"
             f" one; name a file; {_WITHOUT}"
         )
 
-    def models(self) -> dict[Role, Path]:
-        """The ONNX file of each role."""
-        loaded = [self.single] if self.backup is None else [self.single, self.backup]
-        return {model.card.role: worker_file(self.single, model) for model in loaded}
+    def models(self) -> dict[Role, Path | dict[int, Path]]:
+        """The ONNX file of each role; of a role that comes in several sizes, the file of each."""
+        files: dict[Role, dict[int, Path]] = {}
+        for model in (self.single, *self.backups):
+            files.setdefault(model.card.role, {})[model.card.capacity] = worker_file(self.single, model)
+        return {role: sizes if len(sizes) > 1 else next(iter(sizes.values())) for role, sizes in files.items()}
 
     def roles(self) -> dict[WorkerId, frozenset[Role]]:
         """Which models each worker runs: w0, w1, ... Raises SettingsError where none is left for singles."""
-        return worker_roles(self._policy, [f"w{number}" for number in range(self._settings.workers)])
+        there = frozenset(self.models())
+        names = [f"w{number}" for number in range(self._settings.workers)]
+        return {worker: roles & there for worker, roles in worker_roles(self._policy, names).items()}
 
     def engine(self, hold: Hold | None = None) -> Engine:
         """The workers: those of the fleet file, where there is one. hold: of local ones (`LocalEngine`)."""
@@ -74,6 +106,9 @@ class Parts:
         limit = settings.hung_seconds
         if settings.fleet is not None:
             fleet = load_fleet(settings.fleet)
+            if len(self.backups) > 1:
+                names = ", ".join(model.card.name for model in self.backups)
+                raise SettingsError(f"backup: a fleet runs one backup model, and here are {names}; name one of them")
             return make_fleet(fleet, self.single, self.backup, hold=hold, hung_seconds=limit)
         return LocalEngine(self.models(), self.roles(), threads=settings.threads, hold=hold, hung_seconds=limit)
 
@@ -81,7 +116,7 @@ class Parts:
         """A new dispatcher of the policy."""
         return Dispatcher(
             self._policy,
-            capacity=1 if self.backup is None else self.backup.card.capacity,
+            capacity=[model.card.capacity for model in self.backups if model.card.capacity > 1] or 1,
             control_share=self._settings.control_share,
             max_queue=self._settings.max_queue,
         )
@@ -101,6 +136,6 @@ class Parts:
         """Decodes what singles and replicas give."""
         return make_code(self.single.card)
 
-    def backup_code(self) -> Code | None:
-        """The policy's code; None where its backups are replicas, or it makes none."""
-        return None if self.backup is None else make_code(self.backup.card, self.backup.path.parent)
+    def backup_codes(self) -> list[Code]:
+        """The code of each backup model; empty where the policy's backups are replicas, or it makes none."""
+        return [make_code(model.card, model.path.parent) for model in self.backups]

@@ -6,6 +6,7 @@ Pure functions of the models' preprocessing: they run on any thread.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,22 +33,23 @@ _LIGHT_TENSOR_BYTES = 256 * 1024
 
 
 class Prepared(NamedTuple):
-    """One query's tensors: for the single, and for the backup where that takes another one."""
+    """One query's tensors: for the single, and for each backup model in order; one array where they agree."""
 
     single: FloatArray  # (C, H, W)
-    tile: FloatArray | None  # (C, H', W')
+    tiles: tuple[FloatArray, ...] = ()  # (C, H', W') each
 
 
 class Preparer:
-    """Makes queries' tensors. tile: the backup's preprocessing of one image, where there is a backup model."""
+    """Makes queries' tensors. tiles: each backup model's preprocessing of one image."""
 
-    def __init__(self, single: Preprocessing, tile: Preprocessing | None, limits: ImageLimits) -> None:
+    def __init__(self, single: Preprocessing, tiles: Sequence[Preprocessing], limits: ImageLimits) -> None:
         self._single = single
-        self._tile = None if tile == single else tile
-        # A client's tensor shows what the single's crop left over: all of it goes on the tile, with no second crop.
-        self._tile_of_tensor = self._tile and self._tile.model_copy(update={"resize": None})
-        # One decode for both, at a size that serves the larger.
-        self._shorter = useful_side(single, tile or single)
+        self._tiles = tuple(tiles)
+        self._others = [tile for tile in dict.fromkeys(tiles) if tile != single]
+        # One decode for all, at a size that serves the largest.
+        sides = [useful_side(single, tile) for tile in self._tiles or (single,)]
+        known = [side for side in sides if side is not None]
+        self._shorter = max(known) if len(known) == len(sides) else None
         self._limits = limits
         self._light = ImageLimits(min(limits.max_bytes, _LIGHT.max_bytes), min(limits.max_pixels, _LIGHT.max_pixels))
         self._shape = (single.channels, single.size, single.size)
@@ -55,7 +57,7 @@ class Preparer:
     def prepare_light(self, image: ImageInput, field: str) -> Prepared | None:
         """One image, where it is small enough to be prepared on the event loop; else None. Raises as `prepare`."""
         if isinstance(image, Tensor):
-            light = self._tile is None and image.array.nbytes <= _LIGHT_TENSOR_BYTES
+            light = not self._others and image.array.nbytes <= _LIGHT_TENSOR_BYTES
             return self._of_tensor(image.array, field) if light else None
         if not isinstance(image, Encoded):
             return None
@@ -76,8 +78,7 @@ class Preparer:
         raise TypeError(f"{type(image).__name__} is no image input")
 
     def _of_picture(self, picture: Image.Image) -> Prepared:
-        tile = None if self._tile is None else to_tensor(picture, self._tile)
-        return Prepared(to_tensor(picture, self._single), tile)
+        return self._prepared(to_tensor(picture, self._single), lambda tile: to_tensor(picture, tile))
 
     def _picture(self, array: NDArray[np.uint8], field: str) -> Image.Image:
         if math.prod(array.shape[:2]) > self._limits.max_pixels:
@@ -89,7 +90,13 @@ class Preparer:
             raise InvalidInput(f"{array.dtype} {array.shape}; float32 {self._shape} is needed", field=field)
         if not np.isfinite(array).all():
             raise InvalidInput("holds NaN or infinite values", field=field)
-        if self._tile_of_tensor is None:
-            return Prepared(array, None)
+        if not self._others:
+            return self._prepared(array, lambda tile: array)
         picture = image_from_pixels(denormalise(array, self._single))
-        return Prepared(array, to_tensor(picture, self._tile_of_tensor))
+        # A client's tensor shows what the single's crop left over: all of it goes on the tile, with no second crop.
+        return self._prepared(array, lambda tile: to_tensor(picture, tile.model_copy(update={"resize": None})))
+
+    def _prepared(self, single: FloatArray, make: Callable[[Preprocessing], FloatArray]) -> Prepared:
+        """Each tensor once, however many models take it."""
+        made = {tile: make(tile) for tile in self._others} | {self._single: single}
+        return Prepared(single, tuple(made[tile] for tile in self._tiles))

@@ -32,9 +32,9 @@ class CollageSeen:
     tiles: tuple[TileSeen | None, ...]
 
     @classmethod
-    def of(cls, backup: BackupJob, capacity: int, classes: Sequence[str]) -> Self:
+    def of(cls, backup: BackupJob, classes: Sequence[str]) -> Self:
         """As it stands now: `used` grows while the group's queries are answered."""
-        tiles: list[TileSeen | None] = [None] * capacity
+        tiles: list[TileSeen | None] = [None] * backup.capacity
         for position, query in enumerate(backup.queries):
             answer = backup.answers.get(position)
             tiles[position] = TileSeen(

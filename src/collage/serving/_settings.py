@@ -40,10 +40,22 @@ def _none_by_name(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() in ("none", "") else value
 
 
-OptionalName = Annotated[str | None, BeforeValidator(_none_by_name)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_by_name)]
 OptionalPort = Annotated[int | None, BeforeValidator(_none_by_name)]
 OptionalLevel = Annotated[Annotated[float, Field(ge=0, le=1)] | Literal["auto"] | None, BeforeValidator(_none_by_name)]
+
+
+def _names(value: object) -> object:
+    """One name is a string, several are a tuple; 'none' is none."""
+    if isinstance(value, str) and "," in value:
+        value = value.split(",")
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
+        names = tuple(name.strip() for name in value)
+        value = names[0] if len(names) == 1 else names
+    return _none_by_name(value)
+
+
+OptionalNames = Annotated[str | tuple[str, ...] | None, BeforeValidator(_names)]
 OptionalSeconds = Annotated[float | None, BeforeValidator(_none_by_name)]
 
 
@@ -61,9 +73,10 @@ class ServingSettings(BaseSettings):
 
     # What it serves
     single: str = Field("fashion-mnist-single", min_length=1, description="the single: a shipped name or a path")
-    backup: OptionalName = Field(
+    backup: OptionalNames = Field(
         "auto",
-        description="the backup model: a shipped name, a path, 'none', or 'auto': the shipped one of the policy's kind",
+        description="the backup model: a shipped name, a path, 'none', or 'auto': the shipped ones of the policy's "
+        "kinds; several, as a list or with commas between them, where the policy takes several kinds or sizes",
     )
     workers: int = Field(4, ge=1, le=256, description="worker processes; each holds the single and the backup")
     threads: int = Field(1, ge=1, le=64, description="threads of one worker's model runtime")

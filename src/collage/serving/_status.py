@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -148,7 +149,7 @@ class Status:
         return {
             "version": self._collage_version,
             "age": round(now - self._collage_at, 1),
-            "grid": backup.card.grid,
+            "grid": math.isqrt(len(seen.tiles)),
             "tiles": [_tile(tile) for tile in seen.tiles],
         }
 

@@ -7,7 +7,7 @@ begins to compute, so that it is one of its worker's own stream, whatever the po
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,14 +36,14 @@ class Stage(Protocol):
 
 
 class Fleet:
-    """All workers. costs: of a call by source; rng: of what the network adds."""
+    """All workers. costs: of a call by source and capacity; rng: of what the network adds."""
 
     def __init__(
         self,
         stage: Stage,
         scenario: Scenario,
         machines: Sequence[Machine],
-        costs: dict[Source, CallCost],
+        costs: Mapping[tuple[Source, int], CallCost],
         rng: np.random.Generator,
     ) -> None:
         self._stage, self._scenario, self._costs, self._rng = stage, scenario, costs, rng
@@ -53,16 +53,20 @@ class Fleet:
         self._runs: dict[JobId, Run] = {}  # that take a slot
         self._computed = 0.0  # worker-seconds, of running jobs up to their ends
         limit = scenario.times.build().slow_above if scenario.oracle else math.inf
-        self._slow_above = costs[Source.SINGLE].of(limit)
+        self._slow_above = costs[Source.SINGLE, 1].of(limit)
         for machine in machines:
             self._up(machine)
+            self._await_crash(machine, 0.0)
 
     # What the dispatcher says.
 
     def start(self, start: Start) -> None:
         """A job is sent to its worker."""
         run = self._runs[start.job] = Run(start, self._machines[start.worker])
-        self._travel(self._arrive, run)
+        if self._network is None:
+            self._arrive(run)
+        else:
+            self._travel(self._arrive, run)
 
     def cancel(self, job: JobId) -> None:
         """Nobody needs it any more."""
@@ -99,21 +103,27 @@ class Fleet:
             run.machine.waiting.append(run)
 
     def _begin(self, run: Run) -> None:
-        machine, now, source = run.machine, self._stage.now, run.start.source
-        seconds = self._costs[source].of(machine.times.draw(now), len(run.start.queries))
+        machine, stage, source = run.machine, self._stage, run.start.source
+        now, (ratio, overhead, per_query) = stage.now, self._costs[source, run.start.capacity]
+        if per_query:
+            ratio += per_query * len(run.start.queries)
+        seconds = machine.times.draw(now) * ratio + overhead
         ends = finish(machine.phases, now, seconds) if machine.phases else now + seconds
         machine.running, run.began, run.ends = run, now, ends
         self._computed += ends - now
-        self._stage.at(ends, self._end, run)
+        stage.at(ends, self._end, run)
         if source is Source.SINGLE and ends - now > self._slow_above:
-            self._stage.tell(self._stage.dispatcher.hurry, run.start.queries[0])
+            stage.tell(stage.dispatcher.hurry, run.start.queries[0])
 
     def _end(self, run: Run) -> None:
         if run.over:
             return
         run.over = True
         self._next(run.machine)
-        self._travel(self._deliver, run)
+        if self._network is None:
+            self._deliver(run)
+        else:
+            self._travel(self._deliver, run)
 
     def _next(self, machine: Machine) -> None:
         machine.running = None
@@ -165,23 +175,27 @@ class Fleet:
     # Coming and going.
 
     def _up(self, machine: Machine) -> None:
+        machine.up = True
         stage = self._stage
         stage.tell(stage.dispatcher.worker, machine.name, WorkerState.UP, machine.roles, self._slots)
-        crashes = self._scenario.crashes
-        if crashes is not None and machine.failures is not None:
-            after = float(machine.failures.exponential(crashes.every))
-            stage.at(stage.now + after, self._crash, (machine, machine.lives))
 
-    def _crash(self, life: tuple[Machine, int]) -> None:
-        machine, lives = life
-        if lives == machine.lives and self._scenario.crashes is not None:
-            self._down(machine, self._scenario.crashes.restart)
+    def _await_crash(self, machine: Machine, since: float) -> None:
+        """By the clock, whatever else happens to the machine, so that it crashes alike under every policy."""
+        if machine.failures is not None and self._scenario.crashes is not None:
+            after = float(machine.failures.exponential(self._scenario.crashes.every))
+            self._stage.at(since + after, self._crash, machine)
+
+    def _crash(self, machine: Machine) -> None:
+        assert self._scenario.crashes is not None
+        restart = self._scenario.crashes.restart
+        if machine.up:  # else it is being restarted
+            self._down(machine, restart)
+        self._await_crash(machine, self._stage.now + restart)
 
     def _down(self, machine: Machine, restart: float) -> None:
-        machine.lives += 1
         if machine.running is not None and machine.running.ends > self._stage.now:
             self._cut(machine.running, self._stage.now)
-        machine.running = None
+        machine.up, machine.running = False, None
         machine.waiting.clear()
         for run in [run for run in self._runs.values() if run.machine is machine]:
             run.over = True

@@ -37,7 +37,7 @@ class Machine:
     times: WorkerTimes
     phases: tuple[Phases, ...] = ()
     failures: np.random.Generator | None = None  # where it may crash
-    lives: int = 0  # how often it has been lost
+    up: bool = True
     running: Run | None = None
     waiting: deque[Run] = field(default_factory=deque)
 

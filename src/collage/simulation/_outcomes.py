@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,8 +38,16 @@ def load_table(path: Path) -> tuple[Table, list[str]]:
     """One model's outcomes, gzipped CSV, and the label of each image.
 
     Columns: image, label, answer (-1: unknown), confidence and, where there is a row for every tile, tile. Raises
-    SettingsError for a file of another form.
+    SettingsError for a file of another form. A file that was read before, and has not changed, is not read again.
     """
+    try:
+        return _read(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise SettingsError(f"outcomes: {path}: no outcomes of an evaluation ({error})") from None
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, changed: int) -> tuple[Table, list[str]]:
     try:
         with gzip.open(path, "rt", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import isqrt
 
 import numpy as np
 
 from collage.dispatch import Dispatcher, DispatchStats, Policy, Source, worker_roles
 from collage.exceptions import SettingsError
 from collage.simulation._arrivals import OpenLoop, Rounds, bursty, poisson, repeated
+from collage.simulation._costs import CallCost
 from collage.simulation._fleet import Fleet
 from collage.simulation._machines import make_machines
 from collage.simulation._outcomes import Table, load_tables
@@ -27,25 +29,26 @@ def run_point(
     queries: int,
     seed: int,
     warmup: int = 1000,
-    grid: int = 3,
+    grid: int | Sequence[int] = 3,
     k: int = 2,
     progress: Callable[[int], None] = lambda arrived: None,
 ) -> PointResult:
     """Run a policy in a scenario in virtual time. The same arguments give the same result, bit for bit.
 
     queries: counted ones, after `warmup` that are in no figure (policies learn the times there); both rounded up to
-    whole rounds where the load is made of them. grid: tiles a side of a collage; a batch holds as many images. k:
-    queries of a parity or a learned code. Arrivals, images and each worker's service times depend on the seed and the
+    whole rounds where the load is made of them. grid: tiles a side of a collage; a batch holds as many images; several
+    where there is a model for each, of which the dispatcher takes the smallest that suffices. k: queries of a parity or
+    a learned code. Arrivals, images and each worker's service times depend on the seed and the
     scenario only, so that every policy meets the same ones. `progress` is told the arrivals so far, every 1,000.
     Raises SettingsError for too few workers, and for files that cannot be used.
     """
-    size = k if policy.code is not None and policy.code.joint else grid
     arrival_seed, image_seed, machine_seed, network_seed = np.random.SeedSequence(seed).spawn(4)
     if isinstance(scenario.arrivals, RoundArrivals):
         a_round = scenario.arrivals.size
         queries, warmup = -(-queries // a_round) * a_round, -(-warmup // a_round) * a_round
-    dispatcher = Dispatcher(policy, capacity=capacity(policy, grid, k), seed=seed)
-    tally = Tally(warmup, queries, _tables(policy, scenario, size), np.random.default_rng(image_seed))
+    capacities = job_capacities(policy, grid, k)
+    dispatcher = Dispatcher(policy, capacity=capacities, seed=seed)
+    tally = Tally(warmup, queries, _tables(policy, scenario, capacities), np.random.default_rng(image_seed))
     marks: list[tuple[DispatchStats, float, float]] = []
     simulator = Simulator(
         dispatcher,
@@ -57,8 +60,7 @@ def run_point(
     )
     names = [f"w{index}" for index in range(scenario.workers)]
     machines = make_machines(scenario, worker_roles(policy, names), machine_seed)
-    costs = {source: scenario.cost(source, size) for source in Source}
-    fleet = Fleet(simulator, scenario, machines, costs, np.random.default_rng(network_seed))
+    fleet = Fleet(simulator, scenario, machines, call_costs(scenario, capacities), np.random.default_rng(network_seed))
     simulator.begin(fleet)
     simulator.run()
     (stats, computed, began), (later, in_the_end, ended) = marks
@@ -82,11 +84,28 @@ def run_point(
     )
 
 
-def capacity(policy: Policy, grid: int, k: int) -> int:
-    """Queries that one backup job of the policy can hold."""
-    if policy.code in (Source.COLLAGE, Source.BATCH):
-        return grid * grid
-    return k if policy.code is not None and policy.code.joint else 1
+def job_capacities(policy: Policy, grid: int | Sequence[int], k: int) -> tuple[int, ...]:
+    """Numbers of queries that a backup job of the policy can be made for, rising."""
+    shared = [code for code in policy.codes if code.shared]
+    if not shared:
+        return (1,)
+    if shared[0].joint:
+        return (k,)
+    return tuple(sorted({side * side for side in ((grid,) if isinstance(grid, int) else grid)}))
+
+
+def call_costs(scenario: Scenario, capacities: Sequence[int]) -> dict[tuple[Source, int], CallCost]:
+    """What a call takes, by source and the number of queries that such a job can hold."""
+    return {
+        (source, capacity): scenario.cost(source, _size(source, capacity))
+        for source in Source
+        for capacity in (1, *capacities)
+    }
+
+
+def _size(source: Source, capacity: int) -> int:
+    """As models are named: tiles a side, or queries of a parity's group."""
+    return capacity if source.joint else isqrt(capacity)
 
 
 def make_arrivals(scenario: Scenario, rng: np.random.Generator) -> OpenLoop | Rounds:
@@ -106,15 +125,16 @@ def make_arrivals(scenario: Scenario, rng: np.random.Generator) -> OpenLoop | Ro
     return OpenLoop(stream, scenario.gateway)
 
 
-def _tables(policy: Policy, scenario: Scenario, size: int) -> dict[Source, Table] | None:
-    """What each source says. Raises SettingsError where the policy's own model has no outcomes."""
+def _tables(policy: Policy, scenario: Scenario, capacities: Sequence[int]) -> Mapping[tuple[Source, int], Table] | None:
+    """What each source's model says. Raises SettingsError where one that the policy may use has no outcomes."""
     if not scenario.outcomes:
         return None
     models = load_tables(scenario.outcomes)
-    tables = {Source.SINGLE: models["single"], Source.REPLICA: models["single"]}
-    if policy.code is not None and policy.code.degraded:
-        table = of_model(models, policy.code.role, size)
-        if table is None:
-            raise SettingsError(f"outcomes.{policy.code.role}: is needed for a policy whose backups are of that model")
-        tables[policy.code] = table
+    tables = {(source, 1): models["single"] for source in (Source.SINGLE, Source.REPLICA)}
+    for code in policy.codes:
+        for capacity in (capacities if code.shared else (1,)) if code.degraded else ():
+            table = of_model(models, code.role, _size(code, capacity))
+            if table is None:
+                raise SettingsError(f"outcomes.{code.role}: is needed for a policy whose backups are of that model")
+            tables[code, capacity] = table
     return tables

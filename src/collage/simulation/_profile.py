@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from collage.exceptions import SettingsError
+from collage.files import first_problem
 
 Times = NDArray[np.float64]
 
@@ -195,6 +196,4 @@ def load_profile(name_or_path: str) -> Profile:
     try:
         return Profile.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{name_or_path}: no service-time profile ({key}: {first['msg']})") from None
+        raise SettingsError(f"{name_or_path}: no service-time profile ({first_problem(error)})") from None

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from collage.dispatch import Role, Source
 from collage.exceptions import SettingsError
+from collage.files import first_problem
 from collage.simulation._costs import CallCost
 from collage.simulation._parts import (
     Arrivals,
@@ -142,10 +143,7 @@ def make_scenario(values: Mapping[str, Any]) -> Scenario:
     try:
         return Scenario.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"scenario: {key}: {message}" if key else f"scenario: {message}") from None
+        raise SettingsError(f"scenario: {first_problem(error)}") from None
 
 
 def of_model(table: Mapping[str, Any], role: Role, size: int) -> Any:

@@ -82,7 +82,8 @@ class Simulator:
             elif first <= enters and heap:
                 self.now, _, call, what = heapq.heappop(heap)
                 call(what)
-                self._do(())
+                if self._told:
+                    self._do(())
             elif enters < float("inf"):
                 self.now = enters
                 self._enter()
@@ -105,27 +106,31 @@ class Simulator:
         self._do(self.dispatcher.submit(query, "", None, True, self.now))
 
     def _do(self, actions: Sequence[Action]) -> None:
-        for action in actions:
-            self._act(action)
-        while self._told:
-            event, details = self._told.popleft()
-            for action in event(*details, self.now):
-                self._act(action)
+        """These, then what was told meanwhile. The inner loop: by isinstance, as patterns take twice as long."""
+        told, tally = self._told, self._tally
+        while True:
+            for action in actions:
+                if isinstance(action, Start):
+                    if action.source.joint:
+                        self._keep(action)
+                    self._fleet.start(action)
+                elif isinstance(action, Answer):
+                    tally.answer(action, self.now)
+                    if self._rounds is not None:
+                        self._settled_one(action.query)
+                elif isinstance(action, Settled):
+                    tally.settle(action.query)
+                    if self._kept:
+                        self._forget(action.query)
+                else:
+                    self._do_rarer(action)
+            if not told:
+                return
+            event, details = told.popleft()
+            actions = event(*details, self.now)
 
-    def _act(self, action: Action) -> None:
-        if isinstance(action, Start):  # by isinstance: patterns take twice as long, and this is the inner loop
-            if action.source.joint:
-                self._keep(action)
-            self._fleet.start(action)
-        elif isinstance(action, Answer):
-            self._tally.answer(action, self.now)
-            if self._rounds is not None:
-                self._settled_one(action.query)
-        elif isinstance(action, Settled):
-            self._tally.settle(action.query)
-            if self._kept:
-                self._forget(action.query)
-        elif isinstance(action, Cancel):
+    def _do_rarer(self, action: Action) -> None:
+        if isinstance(action, Cancel):
             self._fleet.cancel(action.job)
         elif isinstance(action, Decode):
             read = self._tally.read(self._joints[action.job], action.position)

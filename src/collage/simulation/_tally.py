@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from collage.dispatch import Answer, Outcome, QueryId, Reject, Source, Start, Why
+from collage.dispatch import Answer, JobId, Outcome, QueryId, Reject, Source, Start, Why
 from collage.simulation._histogram import HistogramBuilder
 from collage.simulation._outcomes import ALL_RIGHT, Table
 
@@ -17,11 +17,11 @@ _CHUNK = 4096
 class Tally:
     """Counts the queries from number `warmup` on, `queries` of them; everything of a query is forgotten once settled.
 
-    tables: what each source says of the images; where absent, everything is right.
+    tables: what a source says of the images, by the capacity of its jobs too; where absent, everything is right.
     """
 
     def __init__(
-        self, warmup: int, queries: int, tables: Mapping[Source, Table] | None, rng: np.random.Generator
+        self, warmup: int, queries: int, tables: Mapping[tuple[Source, int], Table] | None, rng: np.random.Generator
     ) -> None:
         self.first, self.end = warmup, warmup + queries
         self.latencies, self.rounds = HistogramBuilder(), HistogramBuilder()
@@ -29,9 +29,10 @@ class Tally:
         self.refused: Counter[Why] = Counter()
         self.right_given = self.right_single = self.differing = 0
         self.left = queries  # counted ones without an outcome
-        self._open: dict[QueryId, tuple[float, int]] = {}  # not settled: when it came, its image
+        # Not settled: when it came, its image, which jobs were right about it.
+        self._open: dict[QueryId, tuple[float, int, dict[JobId, bool]]] = {}
         self._tables = tables
-        self._images = len(tables[Source.SINGLE].right) // tables[Source.SINGLE].tiles if tables else 1
+        self._images = len(tables[Source.SINGLE, 1].right) // tables[Source.SINGLE, 1].tiles if tables else 1
         self._drawn: list[int] = []
         self._rng = rng
 
@@ -42,7 +43,7 @@ class Tally:
             if not self._drawn:
                 self._drawn = self._rng.integers(self._images, size=_CHUNK).tolist()
             image = self._drawn.pop()
-        self._open[query] = (arrived, image)
+        self._open[query] = (arrived, image, {})
 
     def said(self, start: Start) -> Sequence[Outcome]:
         """What a job says of each of its queries."""
@@ -54,16 +55,21 @@ class Tally:
         """What a job says of one of its queries. Of one that is settled nobody will ask."""
         if self._tables is None:
             return ALL_RIGHT.outcomes[0]
+        table = self._tables[start.source, start.capacity]
         known = self._open.get(start.queries[position])
-        table = self._tables[start.source]
-        return table.outcomes[table.row(known[1] if known else 0, position)]
+        if known is None:
+            return table.outcomes[0]
+        _, image, right = known
+        row = table.row(image, position)
+        right[start.job] = table.right[row]
+        return table.outcomes[row]
 
     def answer(self, answer: Answer, now: float) -> None:
         """A query has its answer."""
         query = answer.query
         if not self.first <= query < self.end:
             return
-        arrived, image = self._open[query]
+        arrived, image, rights = self._open[query]
         self.left -= 1
         self.latencies.add(now - arrived)
         self.answered[answer.source] += 1
@@ -71,9 +77,8 @@ class Tally:
             self.right_given += 1
             self.right_single += 1
             return
-        single, given = self._tables[Source.SINGLE], self._tables[answer.source]
+        single, right = self._tables[Source.SINGLE, 1], rights[answer.job]
         should = single.right[single.row(image, 0)]
-        right = given.right[given.row(image, answer.position)]
         self.right_single += should
         self.right_given += right
         self.differing += right != should

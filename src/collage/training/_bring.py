@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from collage.dispatch import Role
 from collage.exceptions import ModelError, SettingsError
+from collage.files import first_problem
 from collage.imaging import Interpolation, Preprocessing
 from collage.training._graph_cost import count_graph
 from collage.zoo import Cost, LoadedModel, ModelCard, file_sha256, load_model, open_session, run_batch
@@ -57,8 +58,7 @@ def read_facts(path: Path) -> SingleFacts:
     except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise SettingsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise SettingsError(f"{path}: {first_problem(error)}") from error
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def bring_single(
             interpolation=facts.interpolation,
         )
     except ValidationError as error:
-        raise SettingsError(f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+        raise SettingsError(f"{path}: {first_problem(error)}") from error
     served = path
     if found.adapt:
         out.mkdir(parents=True, exist_ok=True)
@@ -134,8 +134,7 @@ def bring_single(
             cost=None if macs is None else Cost(macs=macs, params=params),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        raise SettingsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise SettingsError(f"{path}: {first_problem(error)}") from error
     card_path = served.with_suffix(".json")
     try:
         card_path.write_text(card.model_dump_json(indent=2) + "\n")

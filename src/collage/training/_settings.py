@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from collage.codes import concat_layout
 from collage.dispatch import Role
-from collage.exceptions import SettingsError
+from collage.files import load_toml
 from collage.imaging import Preprocessing
 from collage.nets import LearnedNetSettings, NetSettings
 
@@ -129,15 +128,7 @@ class TrainingSettings(_Section):
 
 def load_training(path: Path) -> TrainingSettings:
     """Read an experiment file. Raises SettingsError, naming the key, for a file that is absent or wrong."""
-    try:
-        return TrainingSettings.model_validate(tomllib.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise SettingsError(f"{path}: no such file") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise SettingsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return load_toml(path, TrainingSettings)
 
 
 def change_training(

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from collage.dispatch import Role
 from collage.exceptions import ModelError
+from collage.files import first_problem
 from collage.zoo._card import ModelCard
 
 _SHIPPED = Path(__file__).parent / "models"
@@ -107,7 +108,4 @@ def _read_card(path: Path) -> ModelCard:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise ModelError(f"{path}: damaged card: {where + ': ' if where else ''}{message}") from error
+        raise ModelError(f"{path}: damaged card: {first_problem(error)}") from error

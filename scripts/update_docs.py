@@ -1,0 +1,132 @@
+"""Put the tables of settings, policies and metrics into docs/, between their markers; --check: say whether they fit.
+
+    python scripts/update_docs.py
+
+All is read from the code: the settings' and the policy's fields, the presets, and what a gateway exports.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from collage.dispatch import PRESETS, Policy
+from collage.serving import DataPlane, ServingSettings, load_settings
+from collage.serving._http_gate import Gate
+from collage.serving._metrics import Metrics
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+LABELS = {  # of families that have no series before something has happened
+    "collage_query_latency_seconds": "source",
+    "collage_answers": "source",
+    "collage_jobs_started": "source",
+    "collage_jobs_failed": "source",
+    "collage_http_responses": "route, status",
+    "collage_queries_rejected": "why",
+    "collage_worker_state": "worker, state",
+    "collage_worker_jobs": "worker",
+    "collage_worker_speed": "worker",
+    "collage_worker_jobs_done": "worker",
+    "collage_worker_jobs_failed": "worker",
+    "collage_build": "version, python, single",
+}
+
+
+def main(check: bool) -> int:
+    """0 where docs/ is up to date, or has been made so."""
+    stale = []
+    tables = {
+        "operate.md": {"settings": _fields(ServingSettings), "metrics": _metrics()},
+        "policies.md": {"presets": _presets(), "policy": _fields(Policy)},
+    }
+    for name, parts in tables.items():
+        path = DOCS / name
+        text = wanted = path.read_text("utf-8")
+        for marker, table in parts.items():
+            wanted = _replace(wanted, marker, table, name)
+        if wanted != text:
+            stale.append(name)
+            if not check:
+                path.write_text(wanted, "utf-8")
+    if stale and check:
+        print(f"docs/{', '.join(stale)}: not as the code says; run scripts/update_docs.py")  # noqa: T201
+        return 1
+    return 0
+
+
+def _fields(model: Any) -> str:
+    lines = ["| setting | default | what |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        lines.append(f"| `{name}` | {_default(field)} | {field.description}{_range(field)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is PydanticUndefined or value in (None, {}):
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 2**20 and value % 2**20 == 0:
+        return f"{value // 2**20} MiB"
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
+
+
+def _range(field: FieldInfo) -> str:
+    """From what to what, where both are said."""
+
+    def found(*words: str) -> tuple[str, float] | None:
+        pairs = (
+            (word, getattr(part, name, None)) for word, name in (w.split() for w in words) for part in field.metadata
+        )
+        return next(((word, float(value)) for word, value in pairs if value is not None), None)
+
+    low, high = found("from ge", "above gt"), found("to le", "below lt")
+    if low is None or high is None or high[1] >= 100_000:
+        return ""
+    return f" ({low[0]} {low[1]:g} {high[0]} {high[1]:g})"
+
+
+def _presets() -> str:
+    lines = ["| policy | a backup is | wanted | accepted | second line | budget |", "|---|---|---|---|---|---|"]
+    for name, policy in PRESETS.items():
+        if policy.code is None:
+            lines.append(f"| `{name}` | nothing |  |  |  |  |")
+            continue
+        late = f"after the {policy.late_quantile:.0%} quantile of singles' times"
+        wanted = "at once" if policy.trigger == "at_once" else late
+        accepted = "the first answer" if policy.accept == "first" else "after patience"
+        second = "yes" if policy.second_line else "no"
+        code = f"{policy.code}{f', {policy.dedicated} worker for them alone' if policy.dedicated else ''}"
+        lines.append(f"| `{name}` | {code} | {wanted} | {accepted} | {second} | {policy.budget:.0%} |")
+    return "\n".join(lines) + "\n"
+
+
+def _metrics() -> str:
+    plane = DataPlane(load_settings())
+    text = Metrics(plane, Gate(1)).render().decode()
+    lines = ["| metric | labels | what |", "|---|---|---|"]
+    for family in sorted(text_string_to_metric_families(text), key=lambda family: family.name):
+        ends = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        if family.name.endswith(("_created", "_info_info")):
+            continue
+        shown = f"{family.name}{'' if family.name.endswith(ends) else ends}"
+        labels = LABELS.get(family.name.removesuffix("_info"), "")
+        lines.append(f"| `{shown}` ({family.type}) | {labels} | {family.documentation} |")
+    return "\n".join(lines) + "\n"
+
+
+def _replace(text: str, marker: str, content: str, name: str) -> str:
+    """The text with `content` between the markers <!-- marker --> and <!-- /marker -->."""
+    before, opening, rest = text.partition(f"<!-- {marker} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{marker} -->")
+    if not opening or not closing:
+        raise SystemExit(f"docs/{name}: has no markers <!-- {marker} --> and <!-- /{marker} -->")
+    return f"{before}{opening}\n{content}\n{closing}{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))

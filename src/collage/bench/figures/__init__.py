@@ -1,0 +1,5 @@
+"""Figures of simulated experiments: lines, bars, distributions, frontiers and maps."""
+
+from collage.bench.figures._draw import draw
+
+__all__ = ["draw"]

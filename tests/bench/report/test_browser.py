@@ -1,0 +1,75 @@
+"""The report in a real browser, on a phone and in the dark."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from collage.bench.report import build_report
+
+_CHROMIUM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        _CHROMIUM is None or _DRIVER is None, reason="needs Debian's packages chromium and chromium-driver"
+    ),
+]
+
+_FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(_CHROMIUM)
+    for flag in (*_FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(_DRIVER)))
+    yield driver
+    driver.quit()
+
+
+def _look(browser: webdriver.Chrome, page: Path, width: int, scheme: str) -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get(page.as_uri())
+
+
+_PAGE = {"dark": "rgb(20, 24, 29)", "light": "rgb(255, 255, 255)"}  # its colour
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1200, "light")])
+def test_it_is_read_on_a_phone_and_in_the_dark(
+    browser: webdriver.Chrome, results: Path, tmp_path: Path, width: int, scheme: str
+) -> None:
+    page = build_report(results, tmp_path / "report")[0]
+    _look(browser, page, width, scheme)
+
+    def style(selector: str, name: str) -> str:
+        found = browser.find_element(By.CSS_SELECTOR, selector)
+        return str(browser.execute_script("return getComputedStyle(arguments[0])[arguments[1]]", found, name))
+
+    assert style("body", "backgroundColor") == _PAGE[scheme]
+    # Figures take the page's colours, so that they are read in the dark too.
+    assert style("#lines svg text", "fill") == style("body", "color")
+    assert style("#lines svg path", "fill") in {_PAGE[scheme], "none"}
+    # Wide figures and tables scroll by themselves; the page does not.
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    fold = browser.find_element(By.CSS_SELECTOR, "#lines details")
+    assert not fold.find_element(By.TAG_NAME, "table").is_displayed()
+    fold.find_element(By.TAG_NAME, "summary").click()
+    assert fold.find_element(By.TAG_NAME, "table").is_displayed()
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for image in browser.find_elements(By.CSS_SELECTOR, "figure svg, figure img"):
+        assert image.size["height"] > 100
+    assert browser.get_log("browser") == []
