@@ -64,6 +64,8 @@ def test_triton_health_and_metadata(client: triton.InferenceServerClient) -> Non
     assert client.is_model_ready("greys", "3")
     with pytest.raises(InferenceServerException, match="'blues' is not served here"):
         client.is_model_ready("blues")
+    index = client.get_model_repository_index(as_json=True)
+    assert index["models"] == [{"name": "greys", "version": "3", "state": "READY"}]
     server = client.get_server_metadata(as_json=True)
     assert server["name"] == "collage"
     model = client.get_model_metadata("greys", "3", as_json=True)

@@ -53,6 +53,8 @@ def test_triton_health_and_metadata(client: triton.InferenceServerClient) -> Non
     assert client.is_model_ready("greys", "3")
     assert not client.is_model_ready("greys", "4")
     assert not client.is_model_ready("blues")
+    index = client.get_model_repository_index()
+    assert index == [{"name": "greys", "version": "3", "state": "READY", "reason": ""}]
     server = client.get_server_metadata()
     assert server["name"] == "collage"
     assert "binary_tensor_data" in server["extensions"]
@@ -135,6 +137,15 @@ def test_a_full_request_gets_its_answers_in_order(gateway: Any, png: Any) -> Non
     data = [base64.b64encode(png(label)).decode() for label in labels]
     _, answer, _ = _post(gateway, {"inputs": [{"name": "images", "datatype": "BYTES", "shape": [16], "data": data}]})
     assert np.reshape(answer["outputs"][0]["data"], (16, 10)).argmax(axis=1).tolist() == labels
+
+
+def test_the_index_may_be_asked_for_what_is_ready_only(gateway: Any) -> None:
+    for body in (b"", b"{}", b'{"ready": true}'):
+        status, answer, _ = gateway.ask("POST", "/v2/repository/index", body)
+        assert (status, [model["name"] for model in answer]) == (200, ["greys"])
+    for body, named in ((b"[", "body: not valid JSON"), (b"[1]", "body: "), (b'{"ready": 1}', "ready: true or false")):
+        status, answer, _ = gateway.ask("POST", "/v2/repository/index", body)
+        assert (status, answer["error"].startswith(named)) == (400, True)
 
 
 def test_an_unknown_model_or_version_is_a_404(gateway: Any) -> None:

@@ -79,6 +79,7 @@ class RemoteServer:
                 # Many calls fail at once, and one look will do.
                 await asyncio.sleep(min(_LOOK_APART, self._options.probe_interval))
         finally:
+            self.tried.set()
             self._listener = None
             for task in self._tasks:
                 task.cancel()

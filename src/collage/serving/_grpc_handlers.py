@@ -1,7 +1,7 @@
 """Open Inference Protocol v2 over gRPC: thin handlers around the codec, errors -> status codes.
 
-ServerLive, ServerReady, ModelReady, ServerMetadata, ModelMetadata, ModelInfer. The deadline of a call (grpc-timeout) is
-its queries' deadline, and a call that its client cancels cancels them.
+ServerLive, ServerReady, ModelReady, ServerMetadata, ModelMetadata, ModelInfer, RepositoryIndex. The deadline of a call
+(grpc-timeout) is its queries' deadline, and a call that its client cancels cancels them.
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ class _Handlers:
     async def ModelMetadata(self, request: Any, _context: Any) -> Any:  # noqa: N802
         self._gateway.model.check(request.name, request.version or None)
         return model_message(self._gateway.model)
+
+    async def RepositoryIndex(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        gateway = self._gateway
+        models = gateway.model.index(ready=gateway.ready, only_ready=request.ready)
+        return METHODS["RepositoryIndex"].response(models=models)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         gateway = self._gateway

@@ -5,6 +5,7 @@ GET  /v2/health/live, /v2/health/ready
 GET  /v2/models/NAME[/versions/V]         model metadata
 GET  /v2/models/NAME[/versions/V]/ready
 POST /v2/models/NAME[/versions/V]/infer
+POST /v2/repository/index                 the model repository extension, but for loading and unloading
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collage.serving._http_body import read_body
 from collage.serving._http_errors import json_response
 from collage.serving._http_gateway import Gateway
 from collage.serving._oip_model import server_metadata
-from collage.serving._oip_request import LENGTH_HEADER, parse_infer
+from collage.serving._oip_request import LENGTH_HEADER, parse_index, parse_infer
 from collage.serving._oip_response import encode_response
 
 
@@ -28,6 +29,7 @@ def oip_routes(gateway: Gateway) -> list[Route]:
         Route("/v2", handlers.server),
         Route("/v2/health/live", handlers.live),
         Route("/v2/health/ready", handlers.ready),
+        Route("/v2/repository/index", handlers.index, methods=["POST"]),
     ]
     for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         routes += [
@@ -51,6 +53,13 @@ class _Handlers:
     async def ready(self, _request: Request) -> Response:
         ready = self._gateway.ready
         return json_response({"ready": ready}, 200 if ready else 503)
+
+    async def index(self, request: Request) -> Response:
+        gateway = self._gateway
+        with gateway.gate.enter() as ticket:
+            body = await read_body(request, ticket, gateway.settings)
+        only_ready = parse_index(body)
+        return json_response(gateway.model.index(ready=gateway.ready, only_ready=only_ready))
 
     async def metadata(self, request: Request) -> Response:
         self._check_model(request)

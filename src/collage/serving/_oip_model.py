@@ -57,6 +57,13 @@ class OipModel:
         if version is not None and version != self.version:
             raise UnknownModel(f"{version!r} of {name!r} is not served here; {self.version!r} is", field="version")
 
+    def index(self, *, ready: bool, only_ready: bool) -> list[dict[str, str]]:
+        """The repository extension's index: what is served, and why it is not ready where it is not."""
+        if only_ready and not ready:
+            return []
+        state, reason = ("READY", "") if ready else ("UNAVAILABLE", "no worker is up, or the service is stopping")
+        return [{"name": self.name, "version": self.version, "state": state, "reason": reason}]
+
     def metadata(self) -> dict[str, Any]:
         """The protocol's model metadata. The input's datatype is the model's own; `parameters` names the others."""
         return {
