@@ -105,11 +105,17 @@ def _model_settings(model: LoadedModel) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def mlservers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[MlServer]]:
-    """Two of them, ready."""
+def environment() -> Path:
+    """The virtual environment of others."""
     environment = Path(os.environ.get("COLLAGE_MLSERVER", ".venv-mlserver")).absolute()
     if not (environment / "bin" / "mlserver").exists():
         pytest.skip("no MLServer: tests/remote/make-mlserver.sh makes an environment for it")
+    return environment
+
+
+@pytest.fixture(scope="session")
+def mlservers(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[MlServer]]:
+    """Two of them, ready."""
     root = tmp_path_factory.mktemp("mlserver")
     servers = [MlServer(environment / "bin" / "python", root / name) for name in "ab"]
     for server in servers:

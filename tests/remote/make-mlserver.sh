@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the virtual environment in which tests/remote run MLServer: its pins are not ours.
+# Make the virtual environment in which tests/remote run MLServer and tritonclient's gRPC: their pins are not ours.
 # usage: tests/remote/make-mlserver.sh [FOLDER]     (default .venv-mlserver; the tests look there, or in $COLLAGE_MLSERVER)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -9,5 +9,6 @@ folder=${1:-.venv-mlserver}
 if [ ! -x "$folder/bin/python" ]; then
   "$(find_python)" -m venv "$folder"
 fi
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check mlserver==1.7.1 onnxruntime==1.32.0
+"$folder/bin/python" -m pip install --quiet --disable-pip-version-check mlserver==1.7.1 onnxruntime==1.32.0 \
+  'tritonclient[grpc]==2.73.0'
 "$folder/bin/mlserver" --version

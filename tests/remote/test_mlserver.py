@@ -15,7 +15,7 @@ import pytest
 from collage.dispatch import Source
 from collage.serving import DataPlane, Encoded, ServingSettings
 
-SCHEMES = ["http"]
+SCHEMES = ["http", "grpc"]
 
 
 def make_plane(tmp_path: Path, text: str, **settings: Any) -> DataPlane:

@@ -1,7 +1,7 @@
 """Real time: the gateway, from the socket down to the driver of the dispatcher."""
 
+from collage.serving._agreement import Agreement
 from collage.serving._dataplane import DataPlane
-from collage.serving._driver import Agreement
 from collage.serving._inputs import Classified, Encoded, ImageInput, Pixels, Tensor
 from collage.serving._seen import CollageSeen, TileSeen
 from collage.serving._server import serve

@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from collage.imaging import denormalise, image_from_pixels
+from collage.serving._http_admin import refuse_foreign
 from collage.serving._http_errors import json_response
 from collage.serving._status import Status
 
@@ -64,11 +65,7 @@ def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]
         return Response(content, media_type="image/png", headers=_LIVE)
 
     async def straggle(request: Request) -> Response:
-        # A page of another site must not press the button in its visitor's name.
-        origin = request.headers.get("origin")  # some browsers send only this one
-        foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
-        if foreign or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise HTTPException(403, "only for this service's own page")
+        refuse_foreign(request)
         return json_response(status.straggle(request.query_params.get("worker")))
 
     routes = [

@@ -20,7 +20,8 @@ from collage.dispatch import Dispatcher, DispatchView, Policy, Source, Why, Work
 from collage.engines import Engine, Hold
 from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable
 from collage.imaging import ImageLimits
-from collage.serving._driver import Agreement, Answered, BackupJob, Driver
+from collage.serving._agreement import Agreement
+from collage.serving._driver import Answered, BackupJob, Driver
 from collage.serving._inputs import Classified, ImageInput
 from collage.serving._parts import Parts
 from collage.serving._prepare import Prepared, Preparer
@@ -66,6 +67,7 @@ class DataPlane:
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         tiles = [backup.card.preprocessing for backup in self.backups]
         self._preparer = Preparer(self.single.card.preprocessing, tiles, limits)
+        self._agreement = Agreement(self._parts.least_agreement())
         self._driver: Driver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._queries = 0  # taken in and without an outcome
@@ -95,8 +97,8 @@ class DataPlane:
 
     @property
     def agreement(self) -> Agreement:
-        """How often single and backup agreed, over the controls."""
-        return self._driver.agreement if self._driver else Agreement()
+        """How often single and backup agreed, over the controls, and whether the backup is off."""
+        return self._agreement
 
     def view(self) -> DispatchView:
         """The dispatcher at this moment. On the event loop only."""
@@ -109,7 +111,9 @@ class DataPlane:
     async def start(self) -> None:
         """Start the workers. Raises ModelError where none could load its models."""
         codes = self._parts.backup_codes()
-        self._driver = Driver(self.dispatcher, self._parts.single_code(), codes, on_collage=self._saw)
+        self._driver = Driver(
+            self.dispatcher, self._parts.single_code(), codes, on_collage=self._saw, agreement=self._agreement
+        )
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="collage-decode")
         await self._driver.start(self.engine)
 
@@ -153,6 +157,7 @@ class DataPlane:
             if self._stopping:
                 raise Unavailable("the service is stopping")
             until = None if deadline is None else began + deadline
+            accept_degraded = accept_degraded and not self._agreement.backup_off
             results = [
                 driver.submit(single, tiles, key=key, deadline=until, accept_degraded=accept_degraded)
                 for single, tiles in prepared

@@ -40,6 +40,7 @@ from collage.dispatch import (
     WorkerState,
 )
 from collage.engines import Engine
+from collage.serving._agreement import Agreement
 from collage.serving._clock import LoopClock
 
 if TYPE_CHECKING:
@@ -74,14 +75,6 @@ class Answered(NamedTuple):
 
 
 Result = Answered | Why
-
-
-@dataclass
-class Agreement:
-    """How often single and backup named the same class, over controls, where both ran to their end."""
-
-    agreed: int = 0
-    compared: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -120,7 +113,7 @@ class Driver:
 
     single: decodes the single's outputs (a replica code). backups: the policy's codes with models of their own, one
     for each size. clock: by default the monotonic one. on_collage: told when a collage has come back, and again
-    whenever one of its answers is given.
+    whenever one of its answers is given. agreement: told of every control that both single and backup have answered.
     """
 
     def __init__(
@@ -131,9 +124,10 @@ class Driver:
         *,
         clock: Clock | None = None,
         on_collage: Callable[[BackupJob], None] | None = None,
+        agreement: Agreement | None = None,
     ) -> None:
         self.dispatcher = dispatcher
-        self.agreement = Agreement()
+        self.agreement = agreement or Agreement()
         self.workers_up: set[WorkerId] = set()
         self._single = single
         self._backups = {(code.source, code.capacity): (index, code) for index, code in enumerate(backups)}
@@ -371,8 +365,7 @@ class Driver:
             single = [answer for source, answer in query.answers.values() if not source.degraded]
             backup = [answer for source, answer in query.answers.values() if source.degraded]
             if single and backup:
-                self.agreement.compared += 1
-                self.agreement.agreed += int(single[0].scores.argmax() == backup[0].scores.argmax())
+                self.agreement.add(bool(single[0].scores.argmax() == backup[0].scores.argmax()))
         for job in query.joints:
             self._joints.pop(job, None)
         for job in query.collages:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collage.serving._dashboard import dashboard_routes
+from collage.serving._http_admin import admin_routes
 from collage.serving._http_classify import classify_routes
 from collage.serving._http_errors import exception_handlers
 from collage.serving._http_gate import Gate
@@ -37,6 +38,7 @@ def create_app(gateway: Gateway) -> Starlette:
     routes = [
         *classify_routes(gateway),
         *oip_routes(gateway),
+        *admin_routes(gateway),
         metrics_route(metrics),
         *dashboard_routes(plane, settings),
     ]

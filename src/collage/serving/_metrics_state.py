@@ -40,6 +40,10 @@ class GatewayState(Collector):
         )
         yield _counter("collage_agreement_agreed", "Those in which both named the same class.", agreement.agreed)
 
+        yield _gauge("collage_agreement_recent", "Share of the last 200 such; absent: too few.", agreement.recent)
+        yield _gauge("collage_agreement_least", "The share below which the backup is switched off.", agreement.least)
+        yield _gauge("collage_backup_off", "1 while the backup is switched off: look why.", agreement.backup_off)
+
     def _now(self) -> Iterator[Metric]:
         plane, view = self._plane, self._plane.view()
         yield _gauge("collage_ready", "1 where queries are answered.", plane.ready and not self._gate.closed)

@@ -13,6 +13,7 @@ from collage.serving._fleet_engine import make_fleet
 from collage.serving._settings import ServingSettings
 from collage.zoo import LoadedModel, check_bound, list_models, load_model, worker_file
 
+_DRIFT = 0.15  # of agreement lost, by which drift is told from chance and from another mix of images
 _USUAL_CAPACITY = 9
 _WITHOUT = "policies none, hedge and replicate do without"
 
@@ -119,6 +120,17 @@ class Parts:
             control_share=self._settings.control_share,
             max_queue=self._settings.max_queue,
         )
+
+    def least_agreement(self) -> float | None:
+        """Share of controls below which the backup is switched off; None: never."""
+        least = self._settings.least_agreement
+        if self.backup is None:
+            return None
+        if least != "auto":
+            return least
+        accuracy = self.backup.card.accuracy
+        measured = None if accuracy is None else accuracy.agreement
+        return None if measured is None else max(0.0, measured - _DRIFT)
 
     def single_code(self) -> Code:
         """Decodes what singles and replicas give."""

@@ -42,6 +42,7 @@ def _none_by_name(value: object) -> object:
 
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_by_name)]
 OptionalPort = Annotated[int | None, BeforeValidator(_none_by_name)]
+OptionalLevel = Annotated[Annotated[float, Field(ge=0, le=1)] | Literal["auto"] | None, BeforeValidator(_none_by_name)]
 
 
 def _names(value: object) -> object:
@@ -90,6 +91,11 @@ class ServingSettings(BaseSettings):
     )
     control_share: float = Field(
         0.01, ge=0.0, le=1.0, description="share of queries whose losers run to the end, to measure without bias"
+    )
+    least_agreement: OptionalLevel = Field(
+        "auto",
+        description="share of the last 200 controls in which single and backup must agree, or the backup is switched"
+        " off; 'auto': 0.15 below what its card measured, where it did; 'none': never",
     )
 
     # What it takes

@@ -118,6 +118,8 @@ class Status:
             "backups_won": stats.backups_won,
             "extra_work": stats.extra_work,
             "agreement": agreement.agreed / agreement.compared if agreement.compared else None,
+            "agreement_recent": agreement.recent,
+            "backup_off": agreement.backup_off,
             "collage": self._last_collage(now),
             "workers": self._workers({seen.worker: seen for seen in view.workers}, now),
         }
