@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from collage.bench.figures._lines import draw_lines
 from collage.bench.simulated import (
     Estimate,
     Experiment,
@@ -140,3 +141,14 @@ def test_a_policy_that_asks_for_more_than_there_is_is_marked(make_experiment: Ma
     run_points(asked, journal)
     rows, _ = summarise(experiment, asked, journal)
     assert [each.overloaded for each in rows] == [True, False]
+
+
+def test_a_tuned_policy_is_one_line_and_a_swept_one_a_line_for_each_value(make_experiment: MakeExperiment) -> None:
+    def tried(load: float, budget: float) -> SimulatedRow:
+        return row("hedge", load, cell=(("load", load),), knobs=(("budget", budget),), load=load, x=load)
+
+    for kind, places in (("tune", [[0.3, 0.6]]), ("sweep", [[0.3], [0.6]])):
+        policies = [{"preset": "hedge", kind: {"budget": [0.05, 0.1]}}]
+        experiment = make_experiment(policies=policies, figure={"kind": "lines", "x": "load", "y": ["p99"]})
+        (axes,) = draw_lines(experiment, [tried(0.3, 0.05), tried(0.6, 0.1)]).axes  # another value at each load
+        assert [list(line.get_xdata()) for line in axes.lines] == places

@@ -55,9 +55,10 @@ def _places(rows: Sequence[SimulatedRow]) -> dict[Any, float] | None:
 def _panel(
     axes: Axes, experiment: Experiment, rows: Sequence[SimulatedRow], metric: str, places: dict[Any, float] | None
 ) -> None:
+    swept = {entry.name for entry in experiment.policies if entry.sweep}
     for label, look in looks(experiment).items():
         own = [row for row in rows if row.label == label and metric in row.metrics]
-        for series in _series(own):
+        for series in _series(own) if label in swept else filter(None, [own]):
             if series[0].x is None:
                 _level(axes, series[0], metric, look)
             else:
@@ -73,11 +74,11 @@ def _panel(
 
 
 def _series(rows: Sequence[SimulatedRow]) -> list[list[SimulatedRow]]:
-    """A label's rows as lines: one for each value of what is neither drawn as x nor as a panel."""
+    """A swept policy's rows as lines: one for each value of what is neither drawn as x nor as a panel."""
     found: dict[object, list[SimulatedRow]] = {}
     for row in rows:
         rest = tuple((name, value) for name, value in (*row.cell, *row.knobs) if value != row.x)
-        found.setdefault(rest if row.knobs else (), []).append(row)
+        found.setdefault(rest, []).append(row)
     return list(found.values())
 
 
