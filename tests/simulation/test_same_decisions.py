@@ -100,7 +100,7 @@ class ModelledEngine:
         self._listener.worker_down(name, "crashed")
         self._clock.call_at(self._clock.now + restart, lambda: self._up(name))
 
-    def submit(self, job: int, worker: str, role: Role, inputs: np.ndarray) -> None:
+    def submit(self, job: int, worker: str, role: Role, inputs: np.ndarray, capacity: int = 1) -> None:
         seconds = self._scenario.cost(Source(role.value), 2).of(self._machines[worker].times.draw(self._clock.now))
         output = {Role.COLLAGE: SURE[[0] * 4, :3][None], Role.PARITY: 2 * SURE[[0], :3]}.get(role, SURE[[0], :3])
 
@@ -150,8 +150,8 @@ def decisions(said: list[tuple[float, Any]], first: int) -> list[Any]:
 def served(dispatcher: Any, policy: Policy, scenario: Scenario, arrivals: list[float]) -> list[Any]:
     async def go() -> None:
         clock = Clock()
-        backup = None if policy.code is None else CODES[policy.code]
-        driver = Driver(dispatcher, CODES[Source.REPLICA], backup, clock=clock)
+        backups = [CODES[code] for code in policy.codes if code is not Source.REPLICA]
+        driver = Driver(dispatcher, CODES[Source.REPLICA], backups, clock=clock)
         await driver.start(ModelledEngine(clock, scenario, machines(policy, scenario)))  # type: ignore[arg-type]
         image, results = np.zeros((1, 2, 2), np.float32), []
         for arrival in arrivals:

@@ -30,6 +30,7 @@ def distill(
     limit: int | None = typer.Option(None, min=4, help="Use only so many training images."),
     flip: bool = typer.Option(True, "--flip/--no-flip", help="Mirrored images are of the same class."),
     epochs: int = typer.Option(1000, min=1, help="Evaluations at most, whatever the time."),
+    give_up: int = typer.Option(8, min=1, help="Evaluations without a gain, after which it comes to its end."),
     seed: int = typer.Option(0),
     threads: int | None = typer.Option(None, min=1, help="Processor threads  [default: all cores]"),
     facts: Path | None = typer.Option(
@@ -79,6 +80,7 @@ def distill(
         limit=limit,
         flip=flip,
         epochs=epochs,
+        give_up=give_up,
         seed=seed,
     )
     folder, target = run or Path("runs") / request.name, out or model.path.parent

@@ -36,7 +36,6 @@ _ASKING = 0.4  # share of the time that asking the single may take
 _TILES = 252  # a step of training
 _EVALUATIONS = 40  # in the whole time
 _FEWEST = 20  # steps between two of them
-_GIVE_UP = 8  # evaluations without a gain
 _TILES_SEEN = 600_000  # a net too dear to be shown so many tiles in the time is too dear
 _PACES = {  # learning rate, weight decay, averaging: what has served these nets well
     "residual": (0.1, 2e-4, 0.998),
@@ -60,6 +59,7 @@ class DistillRequest(BaseModel):
     limit: int | None = Field(default=None, ge=4, description="use only so many training images")
     flip: bool = True
     epochs: int = Field(default=1000, ge=1, description="evaluations, at most")
+    give_up: int = Field(default=8, ge=1, description="evaluations without a gain, after which it comes to its end")
     seed: int = 0
 
 
@@ -178,7 +178,7 @@ def _settings(
             batch=max(4, round(_TILES / request.grid**2)),
             warmup=0.03,
             minutes=request.minutes,
-            give_up=_GIVE_UP,
+            give_up=request.give_up,
             seed=request.seed,
             learning_rate=rate,
             weight_decay=decay,
