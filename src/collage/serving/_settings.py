@@ -46,11 +46,13 @@ OptionalLevel = Annotated[Annotated[float, Field(ge=0, le=1)] | Literal["auto"] 
 
 
 def _names(value: object) -> object:
-    """One name is a string, several are a tuple; 'none' is none."""
+    """One name is a string, several are a tuple; 'none', if only as one of them, is none."""
     if isinstance(value, str) and "," in value:
         value = value.split(",")
     if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
         names = tuple(name.strip() for name in value)
+        if "none" in map(str.lower, names):
+            return None
         value = names[0] if len(names) == 1 else names
     return _none_by_name(value)
 

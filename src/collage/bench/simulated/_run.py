@@ -78,8 +78,8 @@ def _here(left: Sequence[Point], finished: int, journal: PointJournal, on_step: 
 def _beside(left: Sequence[Point], finished: int, journal: PointJournal, on_step: OnStep, jobs: int) -> None:
     # A fresh interpreter for each process: a fork would copy whatever threads this one has.
     context = multiprocessing.get_context("spawn")
-    counter = context.Value("q", 0)
-    pool = ProcessPoolExecutor(jobs, context, _begin, (counter,))
+    counter, stop = context.Value("q", 0), context.Event()
+    pool = ProcessPoolExecutor(jobs, context, _begin, (counter, stop))
     try:
         running: dict[Future[PointResult], Point] = {pool.submit(_run_counted, point): point for point in left}
         while running:
@@ -91,24 +91,23 @@ def _beside(left: Sequence[Point], finished: int, journal: PointJournal, on_step
                 on_step(Step(finished + counter.value, (point, result)))
             on_step(Step(finished + counter.value))
     except BaseException:
-        # A point may take minutes, and nothing of it is kept: end it now instead of waiting for it.
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join()
+        # A point may take minutes, and nothing of it is kept: each ends at its next thousand of queries. A process that
+        # were killed could leave the pool's own locks held, and this one waiting for them.
+        stop.set()
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 
 
-_counter: Any = None  # in a process of the pool: queries that all of them have simulated
+# In a process of the pool: queries that all of them have simulated, and whether they are to stop.
+_counter: Any = None
+_stop: Any = None
 
 
-def _begin(counter: Any) -> None:
-    """What a process of the pool starts with. Ctrl-C is the parent's to handle: it ends its processes itself."""
-    global _counter  # noqa: PLW0603 (a pool gives its processes no other place)
-    _counter = counter
+def _begin(counter: Any, stop: Any) -> None:
+    """What a process of the pool starts with. Ctrl-C is the parent's to handle: it stops its processes itself."""
+    global _counter, _stop
+    _counter, _stop = counter, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -117,6 +116,8 @@ def _run_counted(point: Point) -> PointResult:
 
     def arrived(count: int) -> None:
         nonlocal counted
+        if _stop.is_set():
+            raise InterruptedError
         with _counter.get_lock():
             _counter.value += count - counted
         counted = count
