@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from collage.bench.simulated._expand import Point
@@ -81,15 +83,18 @@ def _beside(left: Sequence[Point], finished: int, journal: PointJournal, on_step
     counter, stop = context.Value("q", 0), context.Event()
     pool = ProcessPoolExecutor(jobs, context, _begin, (counter, stop))
     try:
-        running: dict[Future[PointResult], Point] = {pool.submit(_run_counted, point): point for point in left}
-        while running:
-            ended, _ = wait(running, _POLL, FIRST_COMPLETED)
-            for future in ended:
-                point = running.pop(future)
-                result = future.result()
-                journal.add(point, result)
-                on_step(Step(finished + counter.value, (point, result)))
-            on_step(Step(finished + counter.value))
+        with _interrupts() as interrupted:
+            running: dict[Future[PointResult], Point] = {pool.submit(_run_counted, point): point for point in left}
+            while running and not interrupted:
+                ended, _ = wait(running, _POLL, FIRST_COMPLETED)
+                for future in ended:
+                    point = running.pop(future)
+                    result = future.result()
+                    journal.add(point, result)
+                    on_step(Step(finished + counter.value, (point, result)))
+                on_step(Step(finished + counter.value))
+        if interrupted:
+            raise KeyboardInterrupt
     except BaseException:
         # A point may take minutes, and nothing of it is kept: each ends at its next thousand of queries. A process that
         # were killed could leave the pool's own locks held, and this one waiting for them.
@@ -97,6 +102,20 @@ def _beside(left: Sequence[Point], finished: int, journal: PointJournal, on_step
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Signals of Ctrl-C, for the loop to look at: as an exception, one could come while the pool's locks are held."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # where no signal is ever handled
+        yield came
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # In a process of the pool: queries that all of them have simulated, and whether they are to stop.
