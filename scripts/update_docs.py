@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from _markers import replace_marked
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -48,7 +49,7 @@ def main(check: bool) -> int:
         path = DOCS / name
         text = wanted = path.read_text("utf-8")
         for marker, table in parts.items():
-            wanted = _replace(wanted, marker, table, name)
+            wanted = replace_marked(wanted, marker, table, f"docs/{name}")
         if wanted != text:
             stale.append(name)
             if not check:
@@ -117,15 +118,6 @@ def _metrics() -> str:
         labels = LABELS.get(family.name.removesuffix("_info"), "")
         lines.append(f"| `{shown}` ({family.type}) | {labels} | {family.documentation} |")
     return "\n".join(lines) + "\n"
-
-
-def _replace(text: str, marker: str, content: str, name: str) -> str:
-    """The text with `content` between the markers <!-- marker --> and <!-- /marker -->."""
-    before, opening, rest = text.partition(f"<!-- {marker} -->\n")
-    _, closing, after = rest.partition(f"<!-- /{marker} -->")
-    if not opening or not closing:
-        raise SystemExit(f"docs/{name}: has no markers <!-- {marker} --> and <!-- /{marker} -->")
-    return f"{before}{opening}\n{content}\n{closing}{after}"
 
 
 if __name__ == "__main__":

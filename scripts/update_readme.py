@@ -11,6 +11,8 @@ import json
 import sys
 from pathlib import Path
 
+from _markers import replace_marked
+
 from collage.bench import Row, markdown, verdicts
 from collage.zoo import list_models
 
@@ -21,7 +23,8 @@ def main(check: bool) -> int:
     """0 where README.md is up to date, or has been made so."""
     path = ROOT / "README.md"
     text = path.read_text("utf-8")
-    wanted = _replace(_replace(text, "tail-live", _tail_live()), "models", _models())
+    wanted = replace_marked(text, "tail-live", _tail_live(), "README.md")
+    wanted = replace_marked(wanted, "models", _models(), "README.md")
     if wanted == text:
         return 0
     if check:
@@ -50,15 +53,6 @@ def _models() -> str:
         accuracy = f"{name} {card.accuracy.accuracy:.2%}"
         lines.append(f"| {card.name} | {card.role} | {accuracy} | {card.cost.macs / 1e6:.1f} M | {ratio} | {size} |")
     return "\n".join(lines) + "\n"
-
-
-def _replace(text: str, name: str, content: str) -> str:
-    """The text with `content` between the markers <!-- name --> and <!-- /name -->."""
-    before, opening, rest = text.partition(f"<!-- {name} -->\n")
-    _, closing, after = rest.partition(f"<!-- /{name} -->")
-    if not opening or not closing:
-        raise SystemExit(f"README.md: has no markers <!-- {name} --> and <!-- /{name} -->")
-    return f"{before}{opening}\n{content}\n{closing}{after}"
 
 
 if __name__ == "__main__":

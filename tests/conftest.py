@@ -1,8 +1,11 @@
-"""A small image folder that any classifier can learn in seconds."""
+"""A small image folder that any classifier can learn in seconds, and a real browser."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +13,16 @@ from PIL import Image
 
 SIDE = 16
 COUNTS = {"train": 48, "test": 10}  # images a class
+_BROWSER_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1200,1100",
+)
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +44,22 @@ def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels = 0.6 * picture + rng.uniform(0, 100, (SIDE, SIDE))
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:02d}.png")
     return root
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    """Debian's own Chromium, without a window, driven by its own driver."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("needs Debian's packages chromium and chromium-driver")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*_BROWSER_FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(driver))
+    yield started
+    started.quit()

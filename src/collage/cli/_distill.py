@@ -50,8 +50,8 @@ def distill(
     """
     import torch
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+    from collage.cli._bars import progress_bars
     from collage.training import DistillRequest, SingleFacts, read_classes, read_facts
     from collage.training import distill as run_distill
 
@@ -85,23 +85,14 @@ def distill(
     )
     folder, target = run or Path("runs") / request.name, out or model.path.parent
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def told(stage: str, share: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=1.0)
-            bar.update(tasks[stage], completed=share)
-
-        try:
+    try:
+        with progress_bars(console) as told:
             backup, summary = run_distill(
                 model, request, folder, target, told=told, say=console.print, command=_command(model, request)
             )
-        except KeyboardInterrupt:
-            bar.stop()
-            typer.echo(f"stopped; the same command goes on from {folder}", err=True)
-            raise typer.Exit(130) from None
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; the same command goes on from {folder}", err=True)
+        raise typer.Exit(130) from None
     console.print(_words(summary))
     console.print(f"{backup.path}: ready. The report: {target / request.name / 'report.md'}")
     console.print(f"collage serve --single {model.path} --backup {backup.path}", soft_wrap=True)

@@ -17,8 +17,8 @@ import grpc.aio
 
 from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable, UnknownModel
 from collage.oip import METHODS, SERVICE
+from collage.serving._gateway import Gateway
 from collage.serving._grpc_codec import encode_infer_message, model_message, parse_infer_message, server_message
-from collage.serving._http_gateway import Gateway
 
 _log = logging.getLogger(__name__)
 _Status = grpc.StatusCode

@@ -7,8 +7,8 @@ from typing import Any, Self
 import grpc.aio
 
 from collage.exceptions import SettingsError
+from collage.serving._gateway import Gateway
 from collage.serving._grpc_handlers import grpc_handler
-from collage.serving._http_gateway import Gateway
 
 _KEEP_ALIVE_SECONDS = 60  # a client that is silent for so long is asked whether it is there
 _KEEP_ALIVE_TIMEOUT = 20

@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from collage.exceptions import InvalidInput
+from collage.serving._gateway import Gateway
 from collage.serving._http_errors import json_response
-from collage.serving._http_gateway import Gateway
 
 
 def admin_routes(gateway: Gateway) -> list[Route]:

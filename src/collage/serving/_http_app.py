@@ -13,11 +13,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collage.serving._dashboard import dashboard_routes
+from collage.serving._gateway import Gateway
 from collage.serving._http_admin import admin_routes
 from collage.serving._http_classify import classify_routes
 from collage.serving._http_errors import exception_handlers
 from collage.serving._http_gate import Gate
-from collage.serving._http_gateway import Gateway
 from collage.serving._http_oip import oip_routes
 from collage.serving._metrics import Metrics
 from collage.serving._oip_model import OipModel

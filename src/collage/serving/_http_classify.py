@@ -17,9 +17,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from collage.exceptions import InvalidInput
+from collage.serving._gateway import Gateway
 from collage.serving._http_body import read_body
 from collage.serving._http_errors import json_response
-from collage.serving._http_gateway import Gateway
 from collage.serving._inputs import Classified, Encoded
 from collage.serving._oip_model import OipModel
 from collage.serving._options import QueryOptions, check_deadline

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from collage.serving._gateway import Gateway
 from collage.serving._http_body import read_body
 from collage.serving._http_errors import json_response
-from collage.serving._http_gateway import Gateway
 from collage.serving._oip_model import server_metadata
 from collage.serving._oip_request import LENGTH_HEADER, parse_index, parse_infer
 from collage.serving._oip_response import encode_response

@@ -14,9 +14,9 @@ import uvicorn
 
 from collage.exceptions import SettingsError
 from collage.serving._dataplane import DataPlane
+from collage.serving._gateway import Gateway
 from collage.serving._http_app import create_app, make_gateway
 from collage.serving._http_gate import Gate
-from collage.serving._http_gateway import Gateway
 from collage.serving._http_protocol import guarded
 from collage.serving._settings import ServingSettings
 
