@@ -7,6 +7,8 @@ import os
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from collage.bench import BenchSettings
 from collage.bench._padding import Padding, call_costs
-from collage.bench._plane import load_models
+from collage.bench._plane import load_models, open_plane
 from collage.bench._turn_engine import TurnEngine
 from collage.dispatch import Role
 from collage.engines import LocalEngine
@@ -148,3 +150,25 @@ def test_costs_come_from_the_file_or_from_the_card(models: dict[str, str]) -> No
     absent = settings(cheap={})
     with pytest.raises(SettingsError, match=r"costs\.cheap\.ratio"):  # a card without measured times
         call_costs(absent, load_models(absent))
+
+
+def test_a_policy_that_chooses_gets_all_that_is_named(models: dict[str, str]) -> None:
+    def settings(policy: str, **named: str) -> BenchSettings:
+        values = {"name": "x", "policies": [policy], "loads": [0.5], "models": named}
+        return BenchSettings.model_validate(values)
+
+    single, collage, cheap = models["single"], models["collage"], models["cheap"]
+    both = settings("auto", single=single, collage=collage, cheap=cheap)
+    assert set(load_models(both)) == {Role.SINGLE, Role.COLLAGE, Role.CHEAP}
+    # What is not named is done without: no default model is bound to another single.
+    assert set(load_models(settings("auto", single=single, collage=collage))) == {Role.SINGLE, Role.COLLAGE}
+    with pytest.raises(SettingsError, match=r"models\.cheap: is needed for policy cheap"):
+        load_models(settings("cheap", single=single, collage=collage))
+
+    class Local:
+        workers = ("w0", "w1")
+        cancel_effect = "nothing"
+
+    stage: Any = SimpleNamespace(local=Local())
+    plane = open_plane("auto", both, stage, engine=Local())  # type: ignore[arg-type]
+    assert [model.card.role for model in plane.backups] == [Role.COLLAGE, Role.CHEAP]

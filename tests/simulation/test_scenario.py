@@ -146,7 +146,7 @@ def test_accuracy_is_what_the_outcomes_say(tmp_path: Path) -> None:
     scenario = make_scenario({"workers": 10, "load": 0.5, "outcomes": files})
     plain = run_point(PRESETS["none"], scenario, queries=4000, seed=1)
     assert plain.a_o == plain.a_a == pytest.approx(0.75, abs=0.03)
-    assert (plain.differing, plain.accuracy_loss) == (0, 0)
+    assert (plain.images, plain.gained, plain.accuracy_loss) == (4, {}, 0)
 
     eager = get_policy("collage", accept="first", trigger_quantile=0.0, budget=1.0)
     point = run_point(eager, scenario, queries=4000, seed=1)
@@ -154,9 +154,10 @@ def test_accuracy_is_what_the_outcomes_say(tmp_path: Path) -> None:
     degraded = point.answered[Source.COLLAGE]
     assert degraded > 400
     # Of images 0, 2 and 3, one in three each: as good on 0, worse on 2, better on 3.
-    assert point.differing == pytest.approx(degraded * 2 / 3, rel=0.15)
-    assert abs(point.accuracy_loss) < point.accuracy_loss_interval * 1.5
-    assert 0 < point.accuracy_loss_interval < 0.02
+    assert set(point.gained) == {2, 3}
+    assert point.gained[2] == pytest.approx(-degraded / 3, rel=0.15)
+    assert point.gained[3] == pytest.approx(degraded / 3, rel=0.15)
+    assert sum(point.gained.values()) == point.right_given - point.right_single
 
 
 def test_a_collage_may_have_outcomes_by_tile(tmp_path: Path) -> None:

@@ -42,17 +42,31 @@ def load_models(settings: BenchSettings) -> dict[Role, LoadedModel]:
     single = load_model(settings.models.single)
     models = {Role.SINGLE: single}
     for policy in settings.policies:
-        source = backup_source(settings, policy)
-        if source is None or source.role in models:
-            continue
-        name = _backup_name(settings, source)
-        if name is None:
-            raise SettingsError(f"models.{source.role}: is needed for policy {policy}")
-        models[source.role] = load_model(name)
-        check_bound(single, models[source.role])
-        if models[source.role].card.role is not source.role:
-            raise SettingsError(f"models.{source.role}: {name} is a {models[source.role].card.role}")
+        for source in _backups(settings, policy):
+            name = _backup_name(settings, source)
+            if name is None or source.role in models:
+                continue
+            models[source.role] = load_model(name)
+            check_bound(single, models[source.role])
+            if models[source.role].card.role is not source.role:
+                raise SettingsError(f"models.{source.role}: {name} is a {models[source.role].card.role}")
     return models
+
+
+def _backups(settings: BenchSettings, policy: str) -> list[Source]:
+    """Codes of a policy whose jobs run a model of their own, its own code first.
+
+    Of a choice of codes, those whose model is named will do, as in a gateway. Raises SettingsError for one that is
+    needed and not named.
+    """
+    if policy in RIVALS:
+        return []
+    chosen = settings.policy(policy)
+    wanted = [source for source in chosen.codes if source.role is not Role.SINGLE]
+    named = [source for source in wanted if _backup_name(settings, source) is not None]
+    if not chosen.among and (missing := [source for source in wanted if source not in named]):
+        raise SettingsError(f"models.{missing[0].role}: is needed for policy {policy}")
+    return named
 
 
 def experiment_id(settings: BenchSettings) -> str:
@@ -67,10 +81,9 @@ def open_plane(policy: str, settings: BenchSettings, stage: Stage, engine: Engin
     No query is refused for want of room, and none has a deadline: what a policy cannot carry must show as latency. The
     share of controls is the gateway's own, for every policy.
     """
-    source = backup_source(settings, policy)
     serving: dict[str, Any] = {
         "single": settings.models.single,
-        "backup": None if source is None else _backup_name(settings, source),
+        "backup": tuple(_backup_name(settings, source) for source in _backups(settings, policy)) or None,
         "workers": len(stage.local.workers),
         "policy": "none" if policy in RIVALS else policy,
         "policy_overrides": {} if policy in RIVALS else settings.overrides.get(policy, {}),
@@ -86,7 +99,11 @@ def work(plane: DataPlane) -> Work:
 
 
 def _backup_name(settings: BenchSettings, source: Source) -> str | None:
-    name: str | None = getattr(settings.models, source.role.value, None)
+    """The model of this kind; the default one goes with the default single only."""
+    models = settings.models
+    if source.role.value not in models.model_fields_set and models.single != type(models)().single:
+        return None
+    name: str | None = getattr(models, source.role.value, None)
     return name
 
 

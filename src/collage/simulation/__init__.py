@@ -1,5 +1,6 @@
 """Virtual time: the same dispatcher, driven by an event heap, against modelled workers."""
 
+from collage.simulation._bootstrap import Difference, accuracy_difference
 from collage.simulation._costs import CallCost
 from collage.simulation._distributions import DrawnTimes, lognormal, pareto, shifted_exponential
 from collage.simulation._histogram import LatencyHistogram
@@ -11,6 +12,7 @@ from collage.simulation._service_times import EpisodeTimes, ProfileTimes, Servic
 
 __all__ = [
     "CallCost",
+    "Difference",
     "DrawnTimes",
     "EpisodeTimes",
     "Interval",
@@ -24,6 +26,7 @@ __all__ = [
     "Times",
     "TraceTimes",
     "WorkerTimes",
+    "accuracy_difference",
     "interval",
     "list_profiles",
     "load_profile",

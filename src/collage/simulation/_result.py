@@ -27,7 +27,8 @@ class PointResult:
     refused: Mapping[Why, int]
     right_given: int  # answers that are right
     right_single: int  # of the same queries: where the single's own answer would have been
-    differing: int  # of the same queries: where one is right and the other is not
+    images: int  # that queries could show; 0: no outcomes of an evaluation, every answer is right
+    gained: Mapping[int, int]  # by image, of the same queries: right answers, less the single's; zeros left out
     single_seconds: float  # worker-seconds of singles, and of what covered lost ones
     extra_seconds: float  # worker-seconds of everything else
     busy_seconds: float  # worker-seconds in which workers computed
@@ -121,14 +122,6 @@ class PointResult:
         """A_a - A_o: the mean of the differences by query."""
         return _share(self.right_single - self.right_given, self.answers)
 
-    @property
-    def accuracy_loss_interval(self) -> float:
-        """Half the 95% interval of `accuracy_loss`, from the differences by query (normal approximation)."""
-        if not self.answers:
-            return math.nan
-        variance = max(0.0, self.differing / self.answers - self.accuracy_loss**2)
-        return 1.96 * math.sqrt(variance / self.answers)
-
     # Cost.
 
     @property
@@ -172,9 +165,11 @@ def merge_points(points: Sequence[PointResult]) -> PointResult:
         raise ValueError("points: nothing to merge")
     answered: Counter[Source] = Counter()
     refused: Counter[Why] = Counter()
+    gained: Counter[int] = Counter()
     for point in points:
         answered.update(point.answered)
         refused.update(point.refused)
+        gained.update(point.gained)
     return PointResult(
         queries=sum(point.queries for point in points),
         latencies=LatencyHistogram.merged(point.latencies for point in points),
@@ -183,7 +178,8 @@ def merge_points(points: Sequence[PointResult]) -> PointResult:
         refused=dict(refused),
         right_given=sum(point.right_given for point in points),
         right_single=sum(point.right_single for point in points),
-        differing=sum(point.differing for point in points),
+        images=points[0].images,
+        gained={image: net for image, net in gained.items() if net},
         single_seconds=sum(point.single_seconds for point in points),
         extra_seconds=sum(point.extra_seconds for point in points),
         busy_seconds=sum(point.busy_seconds for point in points),

@@ -27,12 +27,13 @@ class Tally:
         self.latencies, self.rounds = HistogramBuilder(), HistogramBuilder()
         self.answered: Counter[Source] = Counter()
         self.refused: Counter[Why] = Counter()
-        self.right_given = self.right_single = self.differing = 0
+        self.right_given = self.right_single = 0
+        self.gained: Counter[int] = Counter()  # by image: answers that are right, less the single's that would be
         self.left = queries  # counted ones without an outcome
         # Not settled: when it came, its image, which jobs were right about it.
         self._open: dict[QueryId, tuple[float, int, dict[JobId, bool]]] = {}
         self._tables = tables
-        self._images = len(tables[Source.SINGLE, 1].right) // tables[Source.SINGLE, 1].tiles if tables else 1
+        self.images = len(tables[Source.SINGLE, 1].right) // tables[Source.SINGLE, 1].tiles if tables else 0
         self._drawn: list[int] = []
         self._rng = rng
 
@@ -41,7 +42,7 @@ class Tally:
         image = 0
         if self._tables is not None:
             if not self._drawn:
-                self._drawn = self._rng.integers(self._images, size=_CHUNK).tolist()
+                self._drawn = self._rng.integers(self.images, size=_CHUNK).tolist()
             image = self._drawn.pop()
         self._open[query] = (arrived, image, {})
 
@@ -81,7 +82,8 @@ class Tally:
         should = single.right[single.row(image, 0)]
         self.right_single += should
         self.right_given += right
-        self.differing += right != should
+        if right != should:
+            self.gained[image] += right - should
 
     def reject(self, reject: Reject) -> None:
         """A query will have none."""

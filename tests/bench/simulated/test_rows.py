@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +131,31 @@ def test_rows_of_real_points_have_intervals_only_where_there_are_seeds(make_expe
             assert sum(each.sources.values()) == each.requests
         assert rows[0].extra_work == 0
         assert rows[-1].x == 0.5
+
+
+def test_accuracy_is_compared_with_ours_on_the_same_queries(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    for model, right in (("single", 9), ("collage", 5)):
+        lines = [f"{image},0,{0 if image < right else 1},0.9" for image in range(10)]
+        text = "\n".join(["image,label,answer,confidence", *lines])
+        (tmp_path / f"{model}.csv.gz").write_bytes(gzip.compress(text.encode()))
+    files = {model: tmp_path / f"{model}.csv.gz" for model in ("single", "collage")}
+    eager = {"accept": "first", "trigger_quantile": 0.0, "budget": 1.0}
+    policies = [
+        {"preset": "none"},
+        {"preset": "collage", "settings": eager, "ours": True},
+        {"preset": "none", "label": "all right", "scenario": {"outcomes": {}}},
+    ]
+    scenario = {"workers": 6, "outcomes": files}
+    experiment = make_experiment(policies=policies, scenario=scenario, axes={"load": [0.5]}, seeds=1)
+    asked, journal = points(experiment, experiment.size("usual")), PointJournal()
+    run_points(asked, journal)
+    (none, ours, right), _ = summarise(experiment, asked, journal)
+
+    found = none.metrics["accuracy_to_ours"]
+    assert found.value == pytest.approx(none.a_o - ours.a_o)
+    assert 0 < found.value == pytest.approx(-ours.metrics["accuracy_change"].value)
+    assert found.low < found.value < found.high
+    assert all("accuracy_to_ours" not in row.metrics for row in (ours, right))  # with itself, of other images
 
 
 def test_a_policy_that_asks_for_more_than_there_is_is_marked(make_experiment: MakeExperiment) -> None:

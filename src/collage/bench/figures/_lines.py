@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from collage.bench.figures._look import (
+    POINTS,
     Look,
     in_panel,
     legend,
@@ -119,7 +120,7 @@ def _limit(axes: Sequence[Axes], rows: Sequence[SimulatedRow], metric: str, *, l
             each.set_ylim(min(fit) * 0.8, max(fit) * 1.25)
             each.yaxis.set_major_formatter("{x:g}")
             each.yaxis.set_minor_formatter("{x:g}" if max(fit) < 10 * min(fit) else "")
-        elif fit and metric != "accuracy_change":
+        elif fit and metric not in POINTS:
             each.set_ylim(0, max(fit) * 1.15 or 1.0)
         if metric in _PERCENT:
             each.yaxis.set_major_formatter(PercentFormatter(1.0))

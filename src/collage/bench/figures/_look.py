@@ -123,7 +123,8 @@ def shown(metric: str, value: float) -> float:
     """A metric as it is drawn: times in milliseconds, accuracy in points."""
     if metric in UNSCALED:
         return value
-    return value * 100 if metric == "accuracy_change" else value * 1000
+    return value * 100 if metric in POINTS else value * 1000
 
 
+POINTS = frozenset({"accuracy_change", "accuracy_to_ours"})
 UNSCALED = frozenset({"extra_work", "degraded_share", "tiles_per_backup", "utilisation", "energy_per_1000"})

@@ -17,7 +17,7 @@ from collage.bench.report._numbers import (
     times_range,
     where,
 )
-from collage.bench.simulated import Comparison, Experiment, Named, SimulatedRow, compare_rows
+from collage.bench.simulated import Comparison, Estimate, Experiment, Named, SimulatedRow, compare_rows
 
 
 def say(experiment: Experiment, rows: Sequence[SimulatedRow]) -> list[str]:
@@ -34,6 +34,7 @@ def say(experiment: Experiment, rows: Sequence[SimulatedRow]) -> list[str]:
     swept = any(experiment.policies[row.entry].sweep for row in ours)
     parts = [_sweep(ours, cells) if swept else _headline(kept, ours), _accuracy(ours)]
     parts += _rivals([compare_rows(row, kept) for row in ours], cells, swept=swept)
+    parts += _more_or_less_right(kept, ours[0].label)
     parts += _yardsticks(kept, ours)
     parts += _beyond(kept, cells)
     return [part for part in parts if part]
@@ -59,6 +60,19 @@ def _accuracy(ours: Sequence[SimulatedRow]) -> str:
     changes = points_range(row.metrics["accuracy_change"].value for row in ours)
     shares = percent_range(row.metrics["degraded_share"].value for row in ours)
     return f"A backup of another model gives {shares} of the answers, and that changes how many are right by {changes}."
+
+
+def _more_or_less_right(rows: Sequence[SimulatedRow], ours: str) -> list[str]:
+    """Policies whose answers to the same queries are measurably more or less often right, in some cell."""
+    found: dict[str, list[Estimate]] = {}
+    for row in rows:
+        change = row.metrics.get("accuracy_to_ours")
+        if change is not None and row.label != ours and not change.low <= 0 <= change.high:
+            found.setdefault(row.label, []).append(change)
+    if not found:
+        return []
+    named = listed([f"{label} (by {points_range(each.value for each in own)})" for label, own in found.items()])
+    return [f"On the same queries, measurably more (+) or less (-) often right than {ours}: {named}."]
 
 
 def _sweep(ours: Sequence[SimulatedRow], cells: Sequence[Named]) -> str:

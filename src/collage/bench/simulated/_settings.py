@@ -26,6 +26,7 @@ METRICS = {
     "extra_work": "extra work",
     "degraded_share": "degraded answers",
     "accuracy_change": "A_o - A_a, points",
+    "accuracy_to_ours": "A_o - our policy's, points",
     "tiles_per_backup": "queries in a backup",
     "utilisation": "workers' busy share",
     "energy_per_1000": "energy per 1,000 answers, J",

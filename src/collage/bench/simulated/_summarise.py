@@ -12,7 +12,7 @@ from collage.bench.simulated._settings import Experiment
 from collage.bench.simulated._tune import mark_kept
 from collage.dispatch import Source
 from collage.serving import ServingSettings
-from collage.simulation import PointResult, Scenario, interval, merge_points
+from collage.simulation import PointResult, Scenario, accuracy_difference, interval, merge_points
 
 # Overloaded: the workers are as good as never idle, and the usual query waits long. The first alone is no trouble where
 # backups only take what would stand idle.
@@ -55,7 +55,28 @@ def summarise(
         merged = merge_points(results)
         rows.append(_row(experiment, tried, seeds, results, merged))
         pooled.append(merged)
-    return mark_kept(experiment, rows), pooled
+    return _against_ours(mark_kept(experiment, rows), pooled), pooled
+
+
+def _against_ours(rows: Sequence[SimulatedRow], pooled: Sequence[PointResult]) -> list[SimulatedRow]:
+    """The rows, each with how its A_o differs from ours on the same queries; of a sweep, from our fastest row's."""
+    best: dict[object, int] = {}
+    for number, row in enumerate(rows):
+        if row.ours and row.kept and (row.cell not in best or row.p99 < rows[best[row.cell]].p99):
+            best[row.cell] = number
+    return [_compared(rows, pooled, number, best.get(row.cell)) for number, row in enumerate(rows)]
+
+
+def _compared(
+    rows: Sequence[SimulatedRow], pooled: Sequence[PointResult], number: int, ours: int | None
+) -> SimulatedRow:
+    row, point = rows[number], pooled[number]
+    if ours is None or ours == number or row.seeds != rows[ours].seeds:
+        return row
+    if not point.images or point.images != pooled[ours].images:
+        return row
+    found = Estimate(**accuracy_difference(point, pooled[ours])._asdict())
+    return row.model_copy(update={"metrics": row.metrics | {"accuracy_to_ours": found}})
 
 
 def _row(
@@ -114,7 +135,7 @@ def _metrics(results: Sequence[PointResult], merged: PointResult) -> dict[str, E
     found.setdefault("extra_work", _estimate(0.0, 0.0))
     found.setdefault("degraded_share", _estimate(0.0, 0.0))
     # From the queries themselves, each answered and, on paper, answered by its single: tighter than over seeds.
-    found["accuracy_change"] = _estimate(-merged.accuracy_loss, merged.accuracy_loss_interval)
+    found["accuracy_change"] = Estimate(**accuracy_difference(merged)._asdict())
     return found
 
 
