@@ -9,7 +9,13 @@
     │   └── DeadlineExceeded    no answer within the client's deadline. HTTP 504
     ├── ModelError              a model file or card that is missing, damaged, or does not fit its partner
     ├── DataMissing             a dataset that is not here; says how to get it
-    └── SettingsError           a setting or experiment file that makes no sense; names the key
+    ├── SettingsError           a setting or experiment file that makes no sense; names the key
+    └── GatewayError            what a client gets instead of an answer; status, retry_after, request_id
+        ├── RequestRefused      what was sent cannot be used (HTTP 4xx): not to be sent again as it is
+        ├── NotAllowed          no API key, or one that does not allow this (401, 403)
+        ├── GatewayBusy         come back after retry_after (429, 503)
+        ├── GatewayTooLate      no answer within the deadline (504), or none at all in time
+        └── GatewayUnreachable  nothing answers there, or the connection broke
 
 A message is one line that names the input and, where there is one, the fix. Commands print it without a traceback.
 """
@@ -20,9 +26,15 @@ __all__ = [
     "CollageError",
     "DataMissing",
     "DeadlineExceeded",
+    "GatewayBusy",
+    "GatewayError",
+    "GatewayTooLate",
+    "GatewayUnreachable",
     "InvalidImage",
     "InvalidInput",
     "ModelError",
+    "NotAllowed",
+    "RequestRefused",
     "SettingsError",
     "TooLarge",
     "Unavailable",
@@ -86,3 +98,36 @@ class DataMissing(CollageError):
 
 class SettingsError(CollageError):
     """A setting or experiment file that makes no sense; the message names the key."""
+
+
+class GatewayError(CollageError):
+    """A gateway gave no answer. status: HTTP's, None where there was none; retry_after: seconds, where it said so."""
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None, request_id: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+        self.request_id = request_id
+
+
+class RequestRefused(GatewayError):
+    """What was sent cannot be used; the message names the field."""
+
+
+class NotAllowed(GatewayError):
+    """No API key, or one that does not allow this."""
+
+
+class GatewayBusy(GatewayError):
+    """The gateway cannot answer now: too much is in flight, a limit is reached, or no worker is up."""
+
+
+class GatewayTooLate(GatewayError):
+    """No answer within the deadline."""
+
+
+class GatewayUnreachable(GatewayError):
+    """Nothing answers at the URL, or the connection broke before an answer came. The request may have been received."""

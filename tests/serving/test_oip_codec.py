@@ -337,7 +337,12 @@ def test_a_response_in_json() -> None:
         "model_name": "shoes",
         "model_version": "3",
         "id": "a7",
-        "parameters": {"source": '["single","collage"]', "degraded": "[false,true]", "confidence": "[0.75,0.5]"},
+        "parameters": {
+            "source": '["single","collage"]',
+            "degraded": "[false,true]",
+            "confidence": "[0.75,0.5]",
+            "milliseconds": "[10.0,20.0]",
+        },
         "outputs": [{"name": "logits", "datatype": "FP32", "shape": [2, 3], "data": [0.5, 2.25, -1.0, 1.0, 0.0, 3.0]}],
     }
 
