@@ -1,4 +1,5 @@
-"""Put the tables of settings, policies and metrics into docs/, between their markers; --check: say whether they fit.
+"""Put the tables of settings, policies, metrics and HTTP routes into docs/, between their markers, and write
+docs/openapi.json; --check: say whether they fit.
 
     python scripts/update_docs.py
 
@@ -7,6 +8,7 @@ All is read from the code: the settings' and the policy's fields, the presets, a
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from collage.dispatch import PRESETS, Policy
 from collage.serving import DataPlane, ServingSettings, load_settings
 from collage.serving._http_gate import Gate
 from collage.serving._metrics import Metrics
+from collage.serving._openapi import openapi
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 LABELS = {  # of families that have no series before something has happened
@@ -44,12 +47,16 @@ def main(check: bool) -> int:
     tables = {
         "operate.md": {"settings": _fields(ServingSettings), "metrics": _metrics()},
         "policies.md": {"presets": _presets(), "policy": _fields(Policy)},
+        "http.md": {"routes": _routes()},
+        "openapi.json": {},
     }
     for name, parts in tables.items():
         path = DOCS / name
-        text = wanted = path.read_text("utf-8")
+        text = wanted = path.read_text("utf-8") if path.exists() else ""
         for marker, table in parts.items():
             wanted = replace_marked(wanted, marker, table, f"docs/{name}")
+        if name == "openapi.json":
+            wanted = json.dumps(openapi(load_settings()), indent=1) + "\n"
         if wanted != text:
             stale.append(name)
             if not check:
@@ -117,6 +124,15 @@ def _metrics() -> str:
         shown = f"{family.name}{'' if family.name.endswith(ends) else ends}"
         labels = LABELS.get(family.name.removesuffix("_info"), "")
         lines.append(f"| `{shown}` ({family.type}) | {labels} | {family.documentation} |")
+    return "\n".join(lines) + "\n"
+
+
+def _routes() -> str:
+    lines = ["| route | what | refusals |", "|---|---|---|"]
+    for path, methods in openapi(load_settings())["paths"].items():
+        for method, operation in methods.items():
+            refusals = ", ".join(status for status in operation["responses"] if status != "200")
+            lines.append(f"| `{method.upper()} {path}` | {operation['summary']} | {refusals} |")
     return "\n".join(lines) + "\n"
 
 

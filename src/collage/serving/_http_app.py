@@ -21,6 +21,7 @@ from collage.serving._http_gate import Gate
 from collage.serving._http_oip import oip_routes
 from collage.serving._metrics import Metrics
 from collage.serving._oip_model import OipModel
+from collage.serving._openapi import openapi_routes
 from collage.serving._settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def create_app(gateway: Gateway) -> Starlette:
         *oip_routes(gateway),
         *admin_routes(gateway),
         metrics_route(metrics),
+        *openapi_routes(settings),
         *dashboard_routes(plane, settings),
     ]
     paths = {route.endpoint: route.path for route in reversed(routes)}  # the first of an endpoint's paths

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from collage.serving._gateway import Gateway
 from collage.serving._http_body import read_body
 from collage.serving._http_errors import json_response
-from collage.serving._oip_model import server_metadata
+from collage.serving._oip_model import NOT_READY, server_metadata
 from collage.serving._oip_request import LENGTH_HEADER, parse_index, parse_infer
 from collage.serving._oip_response import encode_response
 
@@ -51,8 +51,7 @@ class _Handlers:
         return json_response({"live": True})
 
     async def ready(self, _request: Request) -> Response:
-        ready = self._gateway.ready
-        return json_response({"ready": ready}, 200 if ready else 503)
+        return _ready({}, self._gateway)
 
     async def index(self, request: Request) -> Response:
         gateway = self._gateway
@@ -67,8 +66,7 @@ class _Handlers:
 
     async def model_ready(self, request: Request) -> Response:
         self._check_model(request)
-        ready = self._gateway.ready
-        return json_response({"name": self._gateway.model.name, "ready": ready}, 200 if ready else 503)
+        return _ready({"name": self._gateway.model.name}, self._gateway)
 
     async def infer(self, request: Request) -> Response:
         self._check_model(request)
@@ -86,3 +84,9 @@ class _Handlers:
 
     def _check_model(self, request: Request) -> None:
         self._gateway.model.check(request.path_params["model"], request.path_params.get("version"))
+
+
+def _ready(said: dict[str, object], gateway: Gateway) -> Response:
+    if gateway.ready:
+        return json_response(said | {"ready": True})
+    return json_response(said | {"ready": False, "error": NOT_READY}, 503)

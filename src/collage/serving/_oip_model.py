@@ -12,6 +12,7 @@ from collage.exceptions import ModelError, UnknownModel
 from collage.zoo import LoadedModel, open_session
 
 SERVER_NAME = "collage"
+NOT_READY = "no worker is up, or the service is stopping"
 EXTENSIONS = ["binary_tensor_data", "classification"]
 
 
@@ -61,7 +62,7 @@ class OipModel:
         """The repository extension's index: what is served, and why it is not ready where it is not."""
         if only_ready and not ready:
             return []
-        state, reason = ("READY", "") if ready else ("UNAVAILABLE", "no worker is up, or the service is stopping")
+        state, reason = ("READY", "") if ready else ("UNAVAILABLE", NOT_READY)
         return [{"name": self.name, "version": self.version, "state": state, "reason": reason}]
 
     def metadata(self) -> dict[str, Any]:
