@@ -20,7 +20,7 @@ pytestmark = pytest.mark.train
 
 FIELDS = {
     "dataset", "model", "code", "n", "grid", "a_a", "a_d", "a_d_std", "macs", "macs_ratio", "latency_ratio", "params",
-    "ece", "agreement", "test_images", "seed_count", "a_d_seeds",
+    "ece", "agreement", "test_images", "seed_count", "a_d_seeds", "shipped",
 }  # fmt: skip
 
 
@@ -97,12 +97,29 @@ def test_other_seeds_give_the_spread(zoo: Path, patterns: Path, tmp_path: Path) 
         measure_accuracy([m for m in list_models(zoo) if m.card.name == "tiny-single"], tmp_path, seeds=[seed])
 
 
+def test_rows_of_what_is_not_shipped_stay(zoo: Path, patterns: Path, tmp_path: Path) -> None:
+    rival = other_seed(zoo, tmp_path / "rivals", scale=1.5, name="tiny-rival")
+    options: dict[str, Any] = {"dataset": str(patterns)}
+    rows = measure_accuracy(list_models(zoo), tmp_path, beside=[rival], **options)
+    assert [(row["model"], row["shipped"]) for row in rows] == [
+        ("tiny-single", True), ("tiny-collage", True), ("tiny-rival", False),
+    ]  # fmt: skip
+    assert measure_accuracy(list_models(zoo), tmp_path, **options) == rows  # remembered, and not needed any more
+    shutil.copy(rival.path, zoo)
+    shutil.copy(rival.path.with_suffix(".json"), zoo)
+    now = measure_accuracy(list_models(zoo), tmp_path, beside=[rival], **options)
+    assert [row | {"shipped": False} for row in now[2:]] == rows[2:]
+    assert [row["shipped"] for row in now] == [True] * 3
+    (zoo / "tiny-rival.json").unlink()
+    assert measure_accuracy(list_models(zoo), tmp_path, **options) == rows[:2]  # what was shipped and is gone, is gone
+
+
 def test_without_a_single_there_is_nothing_to_compare_with(tiny: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no single"):
         measure_accuracy([tiny.collage], tmp_path)
 
 
-def other_seed(zoo: Path, folder: Path, scale: float) -> LoadedModel:
+def other_seed(zoo: Path, folder: Path, scale: float, name: str = "tiny-collage") -> LoadedModel:
     """The tiny collage with its head disturbed, as another training would have it."""
     import onnx
     from onnx import numpy_helper
@@ -116,8 +133,8 @@ def other_seed(zoo: Path, folder: Path, scale: float) -> LoadedModel:
         if values.dtype == np.float32 and values.ndim == 2:
             noise = np.random.default_rng(0).normal(0, scale * values.std(), values.shape)
             tensor.CopyFrom(numpy_helper.from_array((values + noise).astype(np.float32), tensor.name))
-    onnx.save(model, folder / "tiny-collage.onnx")
+    onnx.save(model, folder / f"{name}.onnx")
     card = json.loads((zoo / "tiny-collage.json").read_text())
-    card["sha256"] = file_sha256(folder / "tiny-collage.onnx")
-    (folder / "tiny-collage.json").write_text(json.dumps(card))
-    return load_model(folder / "tiny-collage.json")
+    card |= {"name": name, "file": f"{name}.onnx", "sha256": file_sha256(folder / f"{name}.onnx")}
+    (folder / f"{name}.json").write_text(json.dumps(card))
+    return load_model(folder / f"{name}.json")

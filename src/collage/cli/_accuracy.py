@@ -22,6 +22,9 @@ def accuracy(
     seeds: list[Path] = typer.Option(
         [], help="Folder of backups of the same names, trained with another seed; may be given again."
     ),
+    beside: list[Path] = typer.Option(
+        [], help="Folder of backups to compare with that are not shipped; their rows stay. May be given again."
+    ),
     dataset: str | None = typer.Option(None, help="A dataset with test images  [default: each single's own]"),
     limit: int | None = typer.Option(None, min=1, help="Use only so many test images."),
     again: bool = typer.Option(False, "--again", help="Measure what has not changed, too."),
@@ -41,9 +44,14 @@ def accuracy(
     others = [seed for folder in seeds for seed in list_models(folder)]
     if seeds and not others:
         raise ModelError(f"{seeds[0]}: no model in it; give the folder of a 'collage export'")
+    rivals = [model for folder in beside for model in list_models(folder) if model.card.single_sha256 is not None]
+    if beside and not rivals:
+        raise ModelError(f"{beside[0]}: no backup in it; give the folder of a 'collage export'")
     console = Console()
     with progress_bars(console) as told:
-        rows = measure_accuracy(found, out, seeds=others, dataset=dataset, limit=limit, again=again, told=told)
+        rows = measure_accuracy(
+            found, out, seeds=others, beside=rivals, dataset=dataset, limit=limit, again=again, told=told
+        )
     console.print(_table(rows))
     console.print(f"{out}/accuracy.json; tables, pictures and outcomes in {out}/accuracy/")
 

@@ -1,5 +1,7 @@
 """Every single of a zoo and all backups bound to it: one list of rows, remade by one command.
 
+Models may be put beside the shipped ones for comparison: their rows stay, though only who has them can remake them.
+
 What one model was worth is evaluated as `assess` does; here it is put side by side. Further seeds of a model are
 trained from the same experiment file but not shipped: their accuracies are kept in a file of their own.
 """
@@ -44,6 +46,7 @@ class AccuracyRow(TypedDict):
     test_images: int
     seed_count: int
     a_d_seeds: list[float]
+    shipped: bool  # or only put beside the shipped ones, for comparison
 
 
 def measure_accuracy(
@@ -51,6 +54,7 @@ def measure_accuracy(
     out: Path,
     *,
     seeds: Sequence[LoadedModel] = (),
+    beside: Sequence[LoadedModel] = (),
     dataset: str | None = None,
     limit: int | None = None,
     again: bool = False,
@@ -59,7 +63,8 @@ def measure_accuracy(
     """Evaluate all singles of `models` and their backups; writes `out/accuracy.json` and `out/accuracy/<single>/`.
 
     Only what has changed since the last time is measured, unless `again`. seeds: other trainings of backups of the same
-    names, which are measured once and remembered in `out/accuracy/<single>/seeds.json`. dataset: by default each
+    names, which are measured once and remembered in `out/accuracy/<single>/seeds.json`. beside: backups that are not
+    shipped; their rows stay as long as the single is the same. dataset: by default each
     single's own. Raises DataMissing, and ModelError where there is no single, or a seed belongs to none of them.
     """
     singles = [model for model in models if model.card.role is Role.SINGLE]
@@ -73,10 +78,12 @@ def measure_accuracy(
     for single in singles:
         folder = out / "accuracy" / single.card.name
         backups = [model for model in models if _bound(single, model)]
-        summary = assess(single, backups, folder, dataset=dataset, limit=limit, again=again, told=told)
+        shipped = {model.card.name: model.card.sha256 for model in (single, *backups)}
+        others = [model for model in beside if _bound(single, model) and model.card.name not in shipped]
+        summary = assess(single, backups, folder, beside=others, dataset=dataset, limit=limit, again=again, told=told)
         ours = [seed for seed in seeds if _bound(single, seed)]
         found = _seeds(single, ours, folder / "seeds.json", dataset=dataset, limit=limit, again=again, told=told)
-        table = [_row(summary, single, model, found.get(model.card.name, {})) for model in (single, *backups)]
+        table = [_row(summary, single, name, found.get(name, {}), shipped.get(name)) for name in summary["models"]]
         plot_frontier(table, folder / "frontier.png")
         plot_by_n(table, folder / "by-n.png")
         rows += table
@@ -89,20 +96,21 @@ def _bound(single: LoadedModel, backup: LoadedModel) -> bool:
     return backup.card.single_sha256 == single.card.sha256
 
 
-def _row(summary: dict[str, Any], single: LoadedModel, model: LoadedModel, seeds: dict[str, Any]) -> AccuracyRow:
-    numbers, base = summary["models"][model.card.name], summary["models"][single.card.name]
-    alone = model is single
+def _row(
+    summary: dict[str, Any], single: LoadedModel, name: str, seeds: dict[str, Any], shipped: str | None
+) -> AccuracyRow:
+    """shipped: the model's hash, None where it is only there for comparison."""
+    numbers, base = summary["models"][name], summary["models"][single.card.name]
+    alone = name == single.card.name
     others = [
         float(seed["a_d"])
         for sha256, seed in sorted(seeds.items())
-        if sha256 != model.card.sha256
-        and seed["single"] == single.card.sha256
-        and seed["test_images"] == numbers["test_images"]
+        if sha256 != shipped and seed["single"] == single.card.sha256 and seed["test_images"] == numbers["test_images"]
     ]
     each = [] if alone else [numbers["accuracy"], *others]
     return {
         "dataset": summary["dataset"],
-        "model": model.card.name,
+        "model": name,
         "code": numbers["code"],
         "n": numbers["n"],
         "grid": numbers["grid"],
@@ -118,6 +126,7 @@ def _row(summary: dict[str, Any], single: LoadedModel, model: LoadedModel, seeds
         "test_images": numbers["test_images"],
         "seed_count": max(1, len(each)),
         "a_d_seeds": each,
+        "shipped": shipped is not None,
     }
 
 

@@ -44,27 +44,34 @@ def assess(
     limit: int | None = None,
     update_cards: bool = False,
     again: bool = False,
+    beside: Sequence[LoadedModel] = (),
     told: Told = lambda model, share: None,
 ) -> dict[str, Any]:
     """Evaluate on the test images of `dataset` (default: the single card's); returns the summary that `out` then holds.
 
     Numbers in `out` of the same files, images and settings are kept, unless `again`. `told` hears which model is
-    evaluated and its share done, 0..1. Raises DataMissing, and ModelError for a backup of another single or a dataset
+    evaluated and its share done, 0..1. beside: further backups, whose numbers stay in the summary of `out` even when they
+    are not given the next time, as long as the single is the same: what was trained for comparison only. Raises DataMissing, and ModelError for a backup of another single or a dataset
     of other classes.
     """
-    for backup in backups:
+    for backup in (*backups, *beside):
         check_bound(single, backup)
     source = open_dataset(dataset or single.card.dataset)
     if source.classes != single.card.classes:
         raise ModelError(f"{single.card.name} knows other classes than {source.name}")
     out.mkdir(parents=True, exist_ok=True)
-    evaluation = _Evaluation(single, out, source, limit, kept={} if again else _kept(out / "summary.json"))
-    for model in (single, *backups):
-        evaluation.add(model, partial(told, model.card.name))
+    earlier = _kept(out / "summary.json")
+    evaluation = _Evaluation(single, out, source, limit, kept={} if again else earlier)
+    for model in (single, *backups, *beside):
+        evaluation.add(model, partial(told, model.card.name), only=model in beside)
         write_summary(out / "summary.json", evaluation.summary)  # what is done survives an interruption
         told(model.card.name, 1.0)
         if update_cards:
             _update_card(model, evaluation.summary["models"][model.card.name])
+    for name, numbers in earlier.items():
+        if name not in evaluation.summary["models"] and numbers.get("compared_with") == single.card.sha256:
+            evaluation.summary["models"][name] = numbers
+    write_summary(out / "summary.json", evaluation.summary)
     return evaluation.summary
 
 
@@ -80,12 +87,15 @@ class _Evaluation:
         self._base: Answers | None = None
         self._scores: FloatArray | None = None
 
-    def add(self, model: LoadedModel, progress: Callable[[float], None]) -> None:
-        """Evaluate `model`, or keep what is known of it."""
+    def add(self, model: LoadedModel, progress: Callable[[float], None], *, only: bool) -> None:
+        """Evaluate `model`, or keep what is known of it. only: it is there for comparison only."""
         name, fingerprint = model.card.name, self._fingerprint(model)
         kept = self._kept.get(name, {})
         if kept.get("fingerprint") != fingerprint or not self._outcomes(model).is_file():
             kept = self._measure(model, progress) | {"fingerprint": fingerprint}
+        kept = {key: value for key, value in kept.items() if key != "compared_with"}
+        if only:
+            kept["compared_with"] = self._single.card.sha256
         self.summary["models"][name] = kept
 
     def _measure(self, model: LoadedModel, progress: Callable[[float], None]) -> Numbers:
