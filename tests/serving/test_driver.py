@@ -317,7 +317,7 @@ async def test_an_answer_in_the_same_moment_as_a_cancellation(stage: Stage) -> N
 async def test_what_a_dead_worker_ran_is_not_heard_of_again(stage: Stage) -> None:
     stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
     stage.driver.worker_down("a", "killed")
-    assert stage.driver.workers_up == set()
+    assert not stage.driver.workers_up
     assert stage.events("worker")[-1] == ("a", WorkerState.DOWN, frozenset(), 0, 0.0)
     stage.driver.job_completed(1, scores(0), 0.1)
     stage.driver.job_failed(1, "x")

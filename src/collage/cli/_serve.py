@@ -24,6 +24,8 @@ def serve(
         None, help="Name or path of its backup, or 'none'; may be repeated (default: the shipped ones for the policy)"
     ),
     workers: int | None = typer.Option(None, help="Worker processes (default 4)"),
+    min_workers: int | None = typer.Option(None, help="Fewest workers, where they follow the load (default 1)"),
+    max_workers: int | None = typer.Option(None, help="Most workers; given, their number follows the load"),
     fleet: Path | None = typer.Option(
         None, help="TOML file that names the workers, some here, some on remote servers; instead of --workers"
     ),
@@ -51,6 +53,8 @@ def serve(
         single=single,
         backup=backup or None,
         workers=workers,
+        min_workers=min_workers,
+        max_workers=max_workers,
         fleet=fleet,
         threads=threads,
         policy=policy,

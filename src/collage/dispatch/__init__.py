@@ -1,5 +1,6 @@
 """The heart: a state machine without I/O, clock or images. Events in, actions out."""
 
+from collage.dispatch._autoscaler import Autoscaler, Load, Scaling
 from collage.dispatch._dispatcher import Dispatcher
 from collage.dispatch._events import (
     Action,
@@ -25,17 +26,20 @@ __all__ = [
     "PRESETS",
     "Action",
     "Answer",
+    "Autoscaler",
     "Cancel",
     "Decode",
     "DispatchStats",
     "DispatchView",
     "Dispatcher",
     "JobId",
+    "Load",
     "Outcome",
     "Policy",
     "QueryId",
     "Reject",
     "Role",
+    "Scaling",
     "Settled",
     "Source",
     "Start",

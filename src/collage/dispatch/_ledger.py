@@ -145,6 +145,7 @@ class Ledger:
             self.stats.extra_seconds += seconds
             self.budget.spend(seconds - job.cost)
         else:
+            self.stats.singles_ended += 1
             self.stats.single_seconds += seconds
             self.budget.earn(seconds)
 

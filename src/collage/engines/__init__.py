@@ -1,6 +1,6 @@
 """Workers, and what starts and places them."""
 
-from collage.engines._base import CancelEffect, Engine, EngineListener
+from collage.engines._base import CancelEffect, ElasticEngine, Engine, EngineListener
 from collage.engines._local import Hold, LocalEngine
 from collage.engines._mixed import MixedEngine
 from collage.engines._oip import OipEngine, OipServer
@@ -9,6 +9,7 @@ from collage.engines._oip_wire import RemoteModel, TensorForm
 
 __all__ = [
     "CancelEffect",
+    "ElasticEngine",
     "Engine",
     "EngineListener",
     "Hold",

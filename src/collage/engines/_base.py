@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,3 +73,23 @@ class Engine(Protocol):
 
     async def stop(self) -> None:
         """Stop all workers and free everything. Idempotent."""
+
+
+@runtime_checkable
+class ElasticEngine(Engine, Protocol):
+    """An engine whose workers may join and leave while it runs."""
+
+    def add(self, worker: WorkerId, roles: frozenset[Role]) -> None:
+        """Start another worker; `worker_up` follows once it is ready. Called after `start`.
+
+        Raises ValueError for a name in use, or roles without a model.
+        """
+
+    def remove(self, worker: WorkerId) -> None:
+        """Stop a `removable` worker for good; `worker_down` is called at once if it was up, and what it ran is lost.
+
+        Raises ValueError for a worker that is not there, or not removable.
+        """
+
+    def removable(self, worker: WorkerId) -> bool:
+        """Whether the worker is there and was started by this engine, so that it can be stopped."""

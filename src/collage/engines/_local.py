@@ -57,17 +57,15 @@ class LocalEngine:
             workers = {f"w{number}": frozenset(models) for number in range(workers)}
         if not workers:
             raise ValueError("an engine needs at least one worker")
-        for name, roles in workers.items():
-            if not roles or not roles <= models.keys():
-                raise ValueError(f"worker {name} needs roles out of {sorted(models)}, not {sorted(roles)}")
         self.hold = hold
         self._listener: EngineListener | None = None
-        self._stations = {
-            name: _Station(self, name, {role: models[role] for role in Role if role in roles}, threads, start_seconds)
-            for name, roles in workers.items()
-        }
+        self._models = models
+        self._threads = threads
+        self._start_seconds = start_seconds
+        self._stations = {name: self._station(name, roles) for name, roles in workers.items()}
         self._hung_seconds = hung_seconds
-        self._supervisors: list[asyncio.Task[None]] = []
+        self._supervisors: dict[WorkerId, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()  # of workers that were removed
         self._straggling: dict[WorkerId, tuple[float, float]] = {}  # (until, seconds per job)
 
     @property
@@ -80,10 +78,8 @@ class LocalEngine:
         self._listener = listener
         for station in self._stations.values():
             station.tried.clear()
-        self._supervisors = [
-            asyncio.create_task(station.supervise(), name=f"collage worker {station.name}")
-            for station in self._stations.values()
-        ]
+        for station in self._stations.values():
+            self._supervise(station)
         try:
             for station in self._stations.values():
                 await station.tried.wait()
@@ -94,6 +90,50 @@ class LocalEngine:
             why = next(iter(self._stations.values())).trouble
             await self.stop()
             raise ModelError(f"no worker could start: {why}")
+
+    def add(self, worker: WorkerId, roles: frozenset[Role]) -> None:
+        """Start another worker; `worker_up` follows once it is ready. Called after `start`.
+
+        Raises ValueError for a name in use, or roles without a model.
+        """
+        if worker in self._stations:
+            raise ValueError(f"there is a worker {worker} already")
+        station = self._stations[worker] = self._station(worker, roles)
+        self._supervise(station)
+
+    def remove(self, worker: WorkerId) -> None:
+        """Stop a worker for good; `worker_down` is called at once if it was up, and what it ran is lost.
+
+        Raises ValueError for an unknown worker.
+        """
+        station = self._stations.pop(worker, None)
+        if station is None:
+            raise ValueError(f"no worker {worker}")
+        self._straggling.pop(worker, None)
+        task = self._supervisors.pop(worker)
+        task.cancel()  # it kills and buries the process
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        station.leave()
+
+    def removable(self, worker: WorkerId) -> bool:
+        """Whether it is there."""
+        return worker in self._stations
+
+    def _station(self, name: WorkerId, roles: frozenset[Role]) -> _Station:
+        if not roles or not roles <= self._models.keys():
+            raise ValueError(f"worker {name} needs roles out of {sorted(self._models)}, not {sorted(roles)}")
+        models = {role: self._models[role] for role in Role if role in roles}
+        return _Station(self, name, models, self._threads, self._start_seconds)
+
+    def _supervise(self, station: _Station) -> None:
+        task = asyncio.create_task(station.supervise(), name=f"collage worker {station.name}")
+        self._supervisors[station.name] = task
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """All roles that there is a model for."""
+        return frozenset(self._models)
 
     def attach(self, listener: EngineListener) -> None:
         """Report to another listener from now on. It is told of every worker that is up, once that is idle.
@@ -127,7 +167,8 @@ class LocalEngine:
     async def stop(self) -> None:
         """Stop all workers. Idempotent. They hold nothing worth keeping, so they are killed."""
         self._listener = None
-        supervisors, self._supervisors = self._supervisors, []
+        supervisors = [*self._supervisors.values(), *self._leaving]
+        self._supervisors.clear()
         for task in supervisors:
             task.cancel()
         await asyncio.gather(*supervisors, return_exceptions=True)
@@ -217,6 +258,10 @@ class _Station:
         self._busy, self._job = True, job
         if limit is not None:
             self._set_limit(limit, f"a job ran for more than {limit:g} s")
+
+    def leave(self) -> None:
+        """It was removed, and is never heard of again."""
+        self._on_gone("it was removed")
 
     def disown(self) -> None:
         """A new listener: whatever runs is not its own."""

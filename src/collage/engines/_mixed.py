@@ -56,6 +56,32 @@ class MixedEngine:
         for engine in self._engines:
             engine.cancel(job)
 
+    def add(self, worker: WorkerId, roles: frozenset[Role]) -> None:
+        """Start another local worker, in the first group of them that has the models.
+
+        Raises ValueError for a name in use, and where no group here has the models.
+        """
+        if worker in self._by_worker:
+            raise ValueError(f"there is a worker {worker} already")
+        for engine in self._engines:
+            if isinstance(engine, LocalEngine) and roles <= engine.roles:
+                engine.add(worker, roles)
+                self._by_worker[worker] = engine
+                return
+        raise ValueError(f"no group of local workers has models for {sorted(roles)}")
+
+    def remove(self, worker: WorkerId) -> None:
+        """Stop a local worker for good. Raises ValueError for any other: a remote server can only be drained."""
+        if not self.removable(worker):
+            raise ValueError(f"{worker} is no local worker: it can be drained, not removed")
+        engine = self._by_worker.pop(worker)
+        assert isinstance(engine, LocalEngine)
+        engine.remove(worker)
+
+    def removable(self, worker: WorkerId) -> bool:
+        """Whether it is a local worker."""
+        return isinstance(self._by_worker.get(worker), LocalEngine)
+
     def straggle(self, worker: WorkerId, seconds_per_job: float, for_seconds: float) -> None:
         """Make a local worker slow on purpose. Raises ValueError for any other."""
         engine = self._by_worker.get(worker)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from collage.dispatch import Dispatcher, DispatchView, Policy, Source, Why, WorkerId, get_policy
+from collage.dispatch import Autoscaler, Dispatcher, DispatchView, Policy, Source, Why, WorkerId, get_policy
 from collage.engines import Engine, Hold
 from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable
 from collage.imaging import ImageLimits
@@ -25,6 +25,8 @@ from collage.serving._driver import Answered, BackupJob, Driver
 from collage.serving._inputs import Classified, ImageInput
 from collage.serving._parts import Parts
 from collage.serving._prepare import Prepared, Preparer
+from collage.serving._roster import Roster
+from collage.serving._scaling import follow_load
 from collage.serving._seen import CollageSeen
 from collage.serving._settings import ServingSettings
 
@@ -68,6 +70,9 @@ class DataPlane:
         tiles = [backup.card.preprocessing for backup in self.backups]
         self._preparer = Preparer(self.single.card.preprocessing, tiles, limits)
         self._agreement = Agreement(self._parts.least_agreement())
+        self.roster: Roster | None = None  # from the start on
+        self.autoscaler = None if settings.scaling is None else Autoscaler(settings.scaling)
+        self._following: asyncio.Task[None] | None = None
         self._driver: Driver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._queries = 0  # taken in and without an outcome
@@ -102,7 +107,7 @@ class DataPlane:
 
     def view(self) -> DispatchView:
         """The dispatcher at this moment. On the event loop only."""
-        return self.dispatcher.view(self._driver.now if self._driver else 0.0)
+        return self._driver.view() if self._driver else self.dispatcher.view(0.0)
 
     def running(self, worker: WorkerId) -> list[Source]:
         """What the worker's running jobs are."""
@@ -116,10 +121,15 @@ class DataPlane:
         )
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="collage-decode")
         await self._driver.start(self.engine)
+        self.roster = Roster(self._driver, self.engine, self._parts.added_roles())
+        if self.autoscaler is not None:
+            self._following = asyncio.create_task(follow_load(self.autoscaler, self.roster, self._driver))
 
     async def stop(self, drain_seconds: float = 0.0) -> None:
         """Take nothing more in, let what is taken finish for so long, refuse the rest, stop the workers. Idempotent."""
         self._stopping = True
+        if self._following is not None:
+            self._following.cancel()
         if drain_seconds > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain_seconds):

@@ -42,9 +42,10 @@ from collage.dispatch import (
 from collage.engines import Engine
 from collage.serving._agreement import Agreement
 from collage.serving._clock import LoopClock
+from collage.serving._drains import Drains
 
 if TYPE_CHECKING:
-    from collage.dispatch import Dispatcher
+    from collage.dispatch import Dispatcher, DispatchView
 
 FloatArray = NDArray[np.float32]
 
@@ -128,7 +129,8 @@ class Driver:
     ) -> None:
         self.dispatcher = dispatcher
         self.agreement = agreement or Agreement()
-        self.workers_up: set[WorkerId] = set()
+        self.workers_up: dict[WorkerId, tuple[frozenset[Role], int]] = {}  # their roles and slots
+        self.drains = Drains(lambda worker: len(self.running(worker)))
         self._single = single
         self._backups = {(code.source, code.capacity): (index, code) for index, code in enumerate(backups)}
         self._clock: Clock = clock or LoopClock()
@@ -154,6 +156,21 @@ class Driver:
     def running(self, worker: WorkerId) -> list[Source]:
         """What the worker's running jobs are."""
         return [job.source for job in self._jobs.values() if job.worker == worker]
+
+    def view(self) -> DispatchView:
+        """The dispatcher at this moment."""
+        return self.dispatcher.view(self.now)
+
+    def drain(self, worker: WorkerId) -> None:
+        """Give it nothing new, not even after a restart, until it is resumed."""
+        self.drains.begin(worker)
+        self._handle(self.dispatcher.worker, worker, WorkerState.DRAINING, frozenset(), 0)
+
+    def resume(self, worker: WorkerId) -> None:
+        """A worker that drains may be given jobs again."""
+        self.drains.end(worker)
+        if worker in self.workers_up:
+            self._handle(self.dispatcher.worker, worker, WorkerState.UP, *self.workers_up[worker])
 
     async def start(self, engine: Engine) -> None:
         """Start the engine and listen to it. Raises ModelError as the engine does."""
@@ -204,13 +221,15 @@ class Driver:
     def worker_up(self, worker: WorkerId, roles: frozenset[Role], slots: int) -> None:
         """A worker is ready."""
         if self._engine is not None:
-            self.workers_up.add(worker)
+            self.workers_up[worker] = roles, slots
+            if worker in self.drains:  # it was restarted, and still gets nothing
+                return
             self._handle(self.dispatcher.worker, worker, WorkerState.UP, roles, slots)
 
     def worker_down(self, worker: WorkerId, why: str) -> None:
         """A worker is gone, and what it ran with it."""
         if self._engine is not None:
-            self.workers_up.discard(worker)
+            self.workers_up.pop(worker, None)
             self._jobs = {number: job for number, job in self._jobs.items() if job.worker != worker}
             self._handle(self.dispatcher.worker, worker, WorkerState.DOWN, frozenset(), 0)
 
@@ -270,6 +289,8 @@ class Driver:
         finally:
             self._working = False
             self._set_timer()
+        if self.drains:
+            self.drains.look()
 
     def _act(self, action: Action) -> None:
         match action:

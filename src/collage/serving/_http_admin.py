@@ -24,8 +24,7 @@ def admin_routes(gateway: Gateway) -> list[Route]:
 
     async def switch(request: Request) -> Response:
         refuse_foreign(request)
-        if not _near(request):
-            raise HTTPException(403, "only from the gateway's own machine")
+        refuse_far(request)
         state = request.path_params["state"]
         if state not in ("on", "off"):
             raise InvalidInput(f"{state[:20]!r}; on or off is needed", field="state")
@@ -43,6 +42,12 @@ def refuse_foreign(request: Request) -> None:
     foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
     if foreign or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         raise HTTPException(403, "only for this service's own page")
+
+
+def refuse_far(request: Request) -> None:
+    """Raises HTTPException 403 for whoever is on another machine."""
+    if not _near(request):
+        raise HTTPException(403, "only from the gateway's own machine")
 
 
 def _near(request: Request) -> bool:

@@ -19,6 +19,7 @@ from collage.serving._http_classify import classify_routes
 from collage.serving._http_errors import exception_handlers
 from collage.serving._http_gate import Gate
 from collage.serving._http_oip import oip_routes
+from collage.serving._http_workers import worker_routes
 from collage.serving._metrics import Metrics
 from collage.serving._oip_model import OipModel
 from collage.serving._openapi import openapi_routes
@@ -40,6 +41,7 @@ def create_app(gateway: Gateway) -> Starlette:
         *classify_routes(gateway),
         *oip_routes(gateway),
         *admin_routes(gateway),
+        *worker_routes(gateway),
         metrics_route(metrics),
         *openapi_routes(settings),
         *dashboard_routes(plane, settings),

@@ -100,6 +100,10 @@ class Parts:
         names = [f"w{number}" for number in range(self._settings.workers)]
         return {worker: roles & there for worker, roles in worker_roles(self._policy, names).items()}
 
+    def added_roles(self) -> frozenset[Role]:
+        """What a worker runs that joins later: the same as the first."""
+        return next(iter(self.roles().values()))
+
     def engine(self, hold: Hold | None = None) -> Engine:
         """The workers: those of the fleet file, where there is one. hold: of local ones (`LocalEngine`)."""
         settings = self._settings

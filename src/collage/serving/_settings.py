@@ -28,7 +28,10 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as _SourceError
 
+from collage.dispatch import Scaling
 from collage.exceptions import SettingsError
+
+_WINDOW_SECONDS = 10.0  # over which the load is measured
 
 ENV_PREFIX = "COLLAGE_SERVE_"
 
@@ -57,6 +60,7 @@ def _names(value: object) -> object:
     return _none_by_name(value)
 
 
+OptionalCount = Annotated[int | None, BeforeValidator(_none_by_name)]
 OptionalNames = Annotated[str | tuple[str, ...] | None, BeforeValidator(_names)]
 OptionalSeconds = Annotated[float | None, BeforeValidator(_none_by_name)]
 
@@ -81,6 +85,16 @@ class ServingSettings(BaseSettings):
         "kinds; several, as a list or with commas between them, where the policy takes several kinds or sizes",
     )
     workers: int = Field(4, ge=1, le=256, description="worker processes; each holds the single and the backup")
+    max_workers: OptionalCount = Field(
+        None, ge=1, le=256, description="workers follow the load, up to so many; 'none': there are always `workers`"
+    )
+    min_workers: int = Field(1, ge=1, le=256, description="the fewest workers, where they follow the load")
+    target_utilisation: float = Field(
+        0.6, ge=0.05, le=1.0, description="share of the workers' time that singles should take, where they follow it"
+    )
+    scale_down_seconds: float = Field(
+        60.0, ge=1, le=86_400, description="fewer workers only where for so long no more were needed"
+    )
     threads: int = Field(1, ge=1, le=64, description="threads of one worker's model runtime")
     fleet: OptionalPath = Field(
         None, description="TOML file that names the workers, some here, some on remote servers; instead of `workers`"
@@ -151,12 +165,25 @@ class ServingSettings(BaseSettings):
             raise ValueError(
                 f"max_body_bytes ({self.max_body_bytes}) must be at most max_held_bytes ({self.max_held_bytes})"
             )
-        given = self.model_fields_set & {"workers", "threads"}
+        if self.max_workers is not None and not self.min_workers <= self.workers <= self.max_workers:
+            raise ValueError(
+                f"workers ({self.workers}) must be from min_workers ({self.min_workers}) to max_workers"
+                f" ({self.max_workers})"
+            )
+        given = self.model_fields_set & {"workers", "threads", "max_workers"}
         if self.fleet is not None and given:
             raise ValueError(f"{min(given)}: the fleet file says so of each worker; leave one of the two out")
         if self.max_images > self.max_queue:
             raise ValueError(f"max_images ({self.max_images}) must be at most max_queue ({self.max_queue})")
         return self
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """How the workers follow the load; None: they do not."""
+        if self.max_workers is None:
+            return None
+        window = min(_WINDOW_SECONDS, self.scale_down_seconds)
+        return Scaling(self.min_workers, self.max_workers, self.target_utilisation, window, self.scale_down_seconds)
 
     @property
     def collages_shown(self) -> bool:
