@@ -14,6 +14,7 @@ from starlette.routing import Route
 from collage import __version__
 from collage.serving._http_errors import json_response
 from collage.serving._openapi_schemas import ref, schemas
+from collage.serving._openapi_workers import worker_paths
 from collage.serving._settings import ServingSettings
 
 Described = dict[str, Any]
@@ -73,7 +74,7 @@ def openapi(settings: ServingSettings) -> Described:
             f" of at most {settings.max_deadline:g} s.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {**_plain(settings), **_protocol(), **_operating(settings)},
+        "paths": {**_plain(settings), **_protocol(), **_operating(settings), **worker_paths()},
         "components": {
             "schemas": schemas(settings),
             "responses": {str(status): _error(text) for status, text in _ERRORS.items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from collage.dispatch import Source
+from collage.serving._openapi_workers import worker_schemas
 from collage.serving._settings import ServingSettings
 
 Schema = dict[str, Any]
@@ -22,6 +23,7 @@ def schemas(settings: ServingSettings) -> dict[str, Schema]:
         **_protocol(),
         **_infer(settings),
         **_plain(),
+        **worker_schemas(),
     }
 
 
