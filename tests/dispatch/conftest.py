@@ -58,10 +58,12 @@ class Stage:
             self.complete(self.job_of(query))
         self.said.clear()
 
-    def submit(self, key: str = "", within: float | None = None, accept_degraded: bool = True) -> int:
+    def submit(
+        self, key: str = "", within: float | None = None, accept_degraded: bool = True, image: str | None = None
+    ) -> int:
         self._query += 1
         deadline = None if within is None else self.now + within
-        self.do(self.dispatcher.submit(self._query, key, deadline, accept_degraded, self.now))
+        self.do(self.dispatcher.submit(self._query, key, deadline, accept_degraded, self.now, digest=image))
         return self._query
 
     def pass_to(self, until: float) -> None:

@@ -65,6 +65,7 @@ policies = st.builds(
             "second_line": st.booleans(),
             "placement": st.sampled_from(["idle", "speed"]),
             "overtake": st.booleans(),
+            "share_repeats": st.booleans(),
         },
     ),
 )
@@ -88,6 +89,7 @@ class Machine(RuleBasedStateMachine):
         self.now = 0.0
         self.queries: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, Start] = {}  # that take a slot
+        self.started: dict[int, Start] = {}  # ever
         self.began: dict[int, float] = {}
         self.cancelled: set[int] = set()
         self.outcomes: dict[int, Sequence[Outcome]] = {}  # of jobs that completed
@@ -99,17 +101,29 @@ class Machine(RuleBasedStateMachine):
 
     # What may happen.
 
-    @rule(key=st.sampled_from("ab"), within=st.sampled_from([None, 0.0, 0.5, 30.0]), degraded=st.booleans())
-    def submit(self, key: str, within: float | None, degraded: bool) -> None:
+    @rule(
+        key=st.sampled_from("ab"),
+        within=st.sampled_from([None, 0.0, 0.5, 30.0]),
+        degraded=st.booleans(),
+        image=st.sampled_from([None, None, "cat", "dog"]),
+    )
+    def submit(self, key: str, within: float | None, degraded: bool, image: str | None) -> None:
         query = len(self.queries) + 1
         deadline = None if within is None else self.now + within
-        self.queries[query] = {"key": key, "deadline": deadline, "degraded": degraded, "outcome": None, "settled": 0}
-        self.do(self.dispatcher.submit(query, key, deadline, degraded, self.now))
+        self.queries[query] = {
+            "key": key, "deadline": deadline, "degraded": degraded, "image": image, "outcome": None, "settled": 0
+        }  # fmt: skip
+        self.do(self.dispatcher.submit(query, key, deadline, degraded, self.now, digest=image))
 
     @rule(count=st.integers(2, 4), key=st.sampled_from("ab"))
     def several_come(self, count: int, key: str) -> None:
         for _ in range(count):
-            self.submit(key, None, True)
+            self.submit(key, None, True, None)
+
+    @rule(count=st.integers(2, 4), key=st.sampled_from("ab"), within=st.sampled_from([None, 0.5]))
+    def one_image_comes_several_times(self, count: int, key: str, within: float | None) -> None:
+        for number in range(count):
+            self.submit(key, within if number % 2 else None, True, "cat")
 
     @rule(worker=st.sampled_from("wxyz"), roles=ROLES, slots=st.sampled_from([1, 2, 4]))
     def worker_up(self, worker: str, roles: frozenset[Role], slots: int) -> None:
@@ -216,7 +230,7 @@ class Machine(RuleBasedStateMachine):
             match action:
                 case Start():
                     self.check_start(action)
-                    self.jobs[action.job] = action
+                    self.jobs[action.job] = self.started[action.job] = action
                     self.began[action.job] = self.now
                 case Cancel(job):
                     assert job in self.jobs
@@ -226,8 +240,9 @@ class Machine(RuleBasedStateMachine):
                 case Decode(job, position):
                     self.check_decode(job, position)
                     read.append(action)
-                case Answer(query, source, confidence, job, position):
+                case Answer(query, source, confidence, job, position, of):
                     self.outcome(query, action)
+                    self.check_shared(query, query if of is None else of, job, position)
                     assert not source.joint or (job, position) in self.read
                     known, said = self.outcomes[job][position]
                     assert known, "an answer from a tile that had nothing to say"
@@ -259,6 +274,27 @@ class Machine(RuleBasedStateMachine):
         assert (job, position) not in self.read, "decoded twice"
         self.read.add((job, position))
 
+    def check_shared(self, query: int, owner: int, job: int, position: int) -> None:
+        """The output is of the owner, whom the driver still knows, and who shares all that matters with the query."""
+        assert self.started[job].queries[position] == owner
+        assert not self.queries[owner]["settled"], "its scores are forgotten"
+        if query != owner:
+            assert self.policy.share_repeats
+            assert self.queries[query]["image"] is not None
+            assert self.alike(query, owner)
+
+    def alike(self, one: int, other: int) -> bool:
+        return all(self.queries[one][name] == self.queries[other][name] for name in ("key", "degraded", "image"))
+
+    def wanted(self, query: int) -> bool:
+        """Whether somebody may still wait for a job of this query: itself, or one that may share its jobs."""
+        return self.queries[query]["outcome"] is None or (
+            self.policy.share_repeats
+            and self.queries[query]["image"] is not None
+            and not self.queries[query]["settled"]
+            and any(own["outcome"] is None and self.alike(query, other) for other, own in self.queries.items())
+        )
+
     def outcome(self, query: int, outcome: Action) -> None:
         assert self.queries[query]["outcome"] is None, "a second outcome"
         self.queries[query]["outcome"] = outcome
@@ -276,7 +312,7 @@ class Machine(RuleBasedStateMachine):
         assert not start.source.joint or len(start.queries) == start.capacity, "a part of a group"
         assert not (start.source.shared and len(start.queries) == 1 and self.alone_for(start)), "it has a code for that"
         queries = [self.queries[query] for query in start.queries]
-        assert all(query["outcome"] is None for query in queries), "started for nothing"
+        assert all(self.wanted(query) for query in start.queries), "started for nothing"
         assert len({query["key"] for query in queries}) == 1, "queries of different keys in one job"
         if start.source.degraded:
             assert all(query["degraded"] for query in queries)
@@ -324,6 +360,8 @@ class Machine(RuleBasedStateMachine):
         assert not self.dispatcher._joints._asked
         assert not ledger.jobs
         assert not len(ledger.groups)
+        assert not ledger.repeats.followers
+        assert not ledger.repeats._leaders
         assert ledger.open == ledger.waiting == 0
 
 

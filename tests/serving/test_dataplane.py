@@ -85,6 +85,23 @@ def test_every_image_gets_its_own_answer(models: Models, png: Png, policy: str) 
     asyncio.run(main())
 
 
+def test_images_that_are_the_same_share_a_job_within_a_key(models: Models, png: Png) -> None:
+    async def main() -> None:
+        changes = {"share_repeats": True}
+        async with running(models, hold=0.2, policy="none", policy_overrides=changes) as plane:
+            order = [1, 4, 1, 1, 4]
+            answers = await plane.classify([Encoded(png(index)) for index in order], key="a")
+            assert [answer.index for answer in answers] == order
+            assert plane.dispatcher.stats.started[Source.SINGLE] == 2
+            assert plane.dispatcher.stats.shared == 3
+
+            one, other = await asyncio.gather(*(plane.classify([Encoded(png(1))], key=key) for key in "ab"))
+            assert one[0].index == other[0].index == 1
+            assert plane.dispatcher.stats.started[Source.SINGLE] == 4
+
+    asyncio.run(main())
+
+
 def test_a_batch_gives_every_image_its_own_answer(models: Models, png: Png, tmp_path: Path) -> None:
     card = json.loads(models["single"].read_text())
     batch = card | {"name": "greys-batch", "role": "batch", "k": 4, "single_sha256": card["sha256"]}

@@ -158,3 +158,19 @@ def test_a_large_jpeg_is_decoded_once_and_small(monkeypatch: pytest.MonkeyPatch)
     assert sizes == [(80, 60)]  # 1/8; twice the single's 20 pixels is still less than 60
     for made, expected in ((scaled.single, whole.single), (scaled.tiles[0], whole.tiles[0])):
         np.testing.assert_allclose(made, expected, atol=6 / 255 / 0.2)
+
+
+def test_a_digest_is_of_the_decoded_image() -> None:
+    picture = Image.fromarray(noise(30, 40))
+    files = []
+    for changes in ({"compress_level": 1}, {"compress_level": 9}):
+        file = io.BytesIO()
+        picture.save(file, "png", **changes)
+        files.append(Encoded(file.getvalue()))
+    one_pixel = noise(30, 40)
+    one_pixel[15, 20] ^= 255
+    preparer = Preparer(SINGLE, [TILE], LIMITS, digests=True)
+    first, again, other = (preparer.prepare(image, "image").digest for image in (*files, Encoded(png(one_pixel))))
+    assert files[0].data != files[1].data
+    assert first == again != other
+    assert Preparer(SINGLE, [TILE], LIMITS).prepare(files[0], "image").digest is None

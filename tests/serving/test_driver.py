@@ -45,7 +45,7 @@ class Script:
         self.answers.setdefault(event, []).append(list(actions))
 
     def __getattr__(self, name: str) -> Callable[..., list[Action]]:
-        def event(*details: Any) -> list[Action]:
+        def event(*details: Any, digest: bytes | None = None) -> list[Action]:
             self.events.append((name, *details))
             queued = self.answers.get(name)
             return queued.pop(0) if queued else []
@@ -384,3 +384,20 @@ async def test_closing_answers_everyone_and_hears_no_more(stage: Stage) -> None:
     stage.clock.move_to(9.0)
     assert len(stage.dispatcher.events) == told
     assert not isinstance(results[0].result(), Answered)
+
+
+@staged
+async def test_an_answer_may_be_of_another_query_that_is_settled_later(stage: Stage) -> None:
+    first = stage.submit(1, Start(1, "a", Source.SINGLE, (1,)))
+    second = stage.driver.submit(image(1), [image(2)], digest=b"cat")
+    stage.dispatcher.on("tick", Reject(1, Why.DEADLINE))
+    stage.driver._tick()
+    assert await first is Why.DEADLINE  # its client has gone, and its job goes on for the other
+    stage.dispatcher.on(
+        "completed",
+        Answer(2, Source.SINGLE, 0.9, 1, 0, of=1), Settled(2, control=False), Settled(1, control=False),
+    )  # fmt: skip
+    stage.driver.job_completed(1, scores(2), 0.1)
+    answer = await second
+    assert (answer.scores.argmax(), answer.source) == (2, Source.SINGLE)
+    assert stage.driver._queries == {}

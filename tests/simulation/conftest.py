@@ -49,8 +49,8 @@ class Recorder(Dispatcher):
 
 
 def _recording(event: str) -> Callable[..., list[Action]]:
-    def record(self: Recorder, *details: Any) -> list[Action]:
-        actions: list[Action] = getattr(Dispatcher, event)(self, *details)
+    def record(self: Recorder, *details: Any, **more: Any) -> list[Action]:
+        actions: list[Action] = getattr(Dispatcher, event)(self, *details, **more)
         self.said += [(details[-1], action) for action in actions]
         return actions
 

@@ -51,6 +51,20 @@ def test_an_m_m_c_queue_waits_as_erlang_says() -> None:
     assert point.mean == pytest.approx(1 + waits / (servers * (1 - load)), rel=0.05)
 
 
+def test_repeats_share_jobs_where_the_policy_lets_them_and_change_nothing_else() -> None:
+    """Half of the queries repeat one of the last five: sharing saves work, and all are answered."""
+    again = scenario(20, 0.7, repeats={"share": 0.5, "among": 5})
+    plain, apart, shared = (
+        run_point(get_policy("collage", share_repeats=share), where, queries=3000, seed=1)
+        for share, where in ((False, scenario(20, 0.7)), (False, again), (True, again))
+    )
+    assert plain == apart  # the same arrivals and times
+    assert shared.answers == 3000
+    assert 0.3 < shared.shared_share < 0.5
+    assert shared.worker_seconds < (1 - shared.shared_share) * plain.worker_seconds * 1.05
+    assert shared.p99 < plain.p99 * 1.1
+
+
 def test_redundancy_shortens_the_tail_at_the_work_it_is_allowed() -> None:
     found = {
         name: run_point(PRESETS[name], scenario(), queries=3000, seed=1)

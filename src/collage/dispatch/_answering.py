@@ -7,7 +7,7 @@ from collage.dispatch._events import Answer, Outcome, Why
 from collage.dispatch._learnt import Learnt
 from collage.dispatch._ledger import Ledger
 from collage.dispatch._policy import Policy
-from collage.dispatch._records import Job, Query
+from collage.dispatch._records import Follower, Job, Query
 from collage.dispatch._watch import Timers
 
 
@@ -38,12 +38,15 @@ class Answers:
                 query.held = answer
                 self._timers.add(query.started + self._learnt.patience, self._after_patience, query)
 
-    def at_deadline(self, query: Query, now: float) -> None:
-        """The client waits no longer."""
-        if query.held is not None:
-            self._ledger.answer(query, query.held)
+    def at_deadline(self, client: Query | Follower, now: float) -> None:
+        """This client waits no longer; others that share its jobs do."""
+        held = client.held if isinstance(client, Query) else client.leader.held
+        if isinstance(client, Query) and client.left:
+            return
+        if held is not None:
+            self._ledger.answer_alone(client, held)
         else:
-            self._ledger.reject(query, Why.DEADLINE)
+            self._ledger.reject_alone(client, Why.DEADLINE)
 
     def _accepts(self, query: Query, answer: Answer, now: float) -> bool:
         """Of a degraded one."""

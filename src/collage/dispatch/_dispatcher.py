@@ -15,12 +15,14 @@ The rules, which `tests/dispatch/test_machine.py` walks at random:
     6. Extra work is paid from the budget.
     7. A joint backup (parity, learned) starts for a full group only, and answers when singles have answered all others.
     8. A slot is free only when the engine has said so: completed, failed, freed, or the worker gone.
+    9. A query that shares the jobs of another with the same image, if the policy lets it, has an outcome of its own, by
+       its own deadline, and none that it could not have had by itself; `_repeats.py` says who shares with whom.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from collage.dispatch._answering import Answers
 from collage.dispatch._budget import Budget
@@ -31,7 +33,7 @@ from collage.dispatch._learnt import Learnt
 from collage.dispatch._ledger import Ledger
 from collage.dispatch._plan import Plan
 from collage.dispatch._policy import Policy
-from collage.dispatch._records import Query
+from collage.dispatch._records import Follower, Query
 from collage.dispatch._speed import Speeds
 from collage.dispatch._starting import Starter
 from collage.dispatch._stats import DispatchStats, DispatchView
@@ -79,12 +81,26 @@ class Dispatcher:
     # Events.
 
     def submit(
-        self, query: QueryId, key: str, deadline: float | None, accept_degraded: bool, now: float
+        self,
+        query: QueryId,
+        key: str,
+        deadline: float | None,
+        accept_degraded: bool,
+        now: float,
+        *,
+        digest: Hashable = None,
     ) -> list[Action]:
-        """A new query. Raises ValueError for an id that is in use."""
+        """A new query. Raises ValueError for an id that is in use.
+
+        digest: the same for queries of the same image, and for no others; None: it shares no jobs with any.
+        """
         ledger = self._ledger
         control = self._random.random() < self._control_share
         new = Query(query, key, deadline, accept_degraded, control, now)
+        if digest is not None and self.policy.share_repeats and (deadline is None or deadline > now):
+            new.same = key, digest, accept_degraded
+            if self._follows(new, now):
+                return self._go_on(now)
         ledger.enter(new)
         if deadline is not None and deadline <= now:
             ledger.reject(new, Why.DEADLINE)
@@ -98,11 +114,25 @@ class Dispatcher:
                 self._timers.add(deadline, self._answers.at_deadline, new)
         return self._go_on(now)
 
+    def _follows(self, new: Query, now: float) -> bool:
+        """Whether the new query shares the jobs of another. One that is late already is no good to share."""
+        ledger = self._ledger
+        leader = ledger.repeats.leader(new.same)
+        if leader is None or 0 <= leader.started <= now - self._learnt.patience:
+            return False
+        follower = ledger.follow(new.id, new.deadline, leader)
+        if new.deadline is not None:
+            self._timers.add(new.deadline, self._answers.at_deadline, follower)
+            if leader.started >= 0:
+                self._starter.watch_deadline(leader, now)
+        return True
+
     def cancelled(self, query: QueryId, now: float) -> list[Action]:
         """Nobody waits for the query any more."""
-        known = self._ledger.queries.get(query)
-        if known is not None and not known.done:
-            self._ledger.reject(known, Why.CANCELLED)
+        ledger = self._ledger
+        known = ledger.queries.get(query) or ledger.repeats.followers.get(query)
+        if isinstance(known, Follower) or (known is not None and not known.done and not known.left):
+            ledger.reject_alone(known, Why.CANCELLED)
         return self._go_on(now)
 
     def hurry(self, query: QueryId, now: float) -> list[Action]:
@@ -249,6 +279,6 @@ class Dispatcher:
 
     def _timer_alive(self, what: object) -> bool:
         """Timers of a query are called only while it has no outcome."""
-        if isinstance(what, Query):
+        if isinstance(what, Query | Follower):
             return not what.done
         return not isinstance(what, Worker) or self._ledger.pool.get(what.id) is what

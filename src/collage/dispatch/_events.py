@@ -116,13 +116,17 @@ class Decode(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The query's one outcome: the output at `position` of `job`."""
+    """The query's one outcome: the output at `position` of `job`.
+
+    of: the query that the job was run for, where it is another one with the same image; it is not settled yet.
+    """
 
     query: QueryId
     source: Source
     confidence: float
     job: JobId
     position: int
+    of: QueryId | None = None
 
 
 class Reject(NamedTuple):

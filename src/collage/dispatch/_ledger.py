@@ -7,7 +7,8 @@ from collections import deque
 from collage.dispatch._budget import Budget
 from collage.dispatch._events import Action, Answer, Cancel, JobId, QueryId, Reject, Role, Settled, Source, Start, Why
 from collage.dispatch._groups import Groups
-from collage.dispatch._records import Job, Query
+from collage.dispatch._records import Follower, Job, Query
+from collage.dispatch._repeats import Repeats
 from collage.dispatch._stats import DispatchStats
 from collage.dispatch._workers import Worker, WorkerPool
 
@@ -26,6 +27,7 @@ class Ledger:
         self.waiting = 0  # queries in it whose single has not started
         self.open = 0  # queries without an outcome
         self.resends: deque[Query] = deque()  # singles that the second line sends again
+        self.repeats = Repeats()
         self.touched: dict[JobId, Job] = {}  # joint jobs to look at: something has happened to a query of theirs
         self._last_job = 0
         self._out: list[Action] = []
@@ -43,12 +45,23 @@ class Ledger:
 
     def enter(self, query: Query) -> None:
         """A new query. Raises ValueError for an id that is in use."""
-        if query.id in self.queries:
-            raise ValueError(f"query {query.id} is there already")
+        self._count(query.id)
         self.queries[query.id] = query
+        self.waiting += 1
+        if query.same is not None:
+            self.repeats.lead(query)
+
+    def follow(self, query: QueryId, deadline: float | None, leader: Query) -> Follower:
+        """A new query that shares the leader's jobs. Raises ValueError for an id that is in use."""
+        self._count(query)
+        self.stats.shared += 1
+        return self.repeats.follow(query, deadline, leader)
+
+    def _count(self, query: QueryId) -> None:
+        if query in self.queries or query in self.repeats.followers:
+            raise ValueError(f"query {query} is there already")
         self.stats.submitted += 1
         self.open += 1
-        self.waiting += 1
 
     def requeue(self, query: Query) -> None:
         """Its single is to be sent again, before all others."""
@@ -58,24 +71,69 @@ class Ledger:
         self.queue.appendleft((query, Source.SINGLE))
 
     def answer(self, query: Query, answer: Answer) -> None:
-        """The query's outcome."""
-        self.stats.answered[answer.source] += 1
-        self.stats.backups_won += answer.source is not Source.SINGLE
-        self._out.append(answer)
-        self._close(query)
+        """The query's outcome, and that of all that share it."""
+        if query.same is None:
+            self._give(answer)
+            self._close(query)
+            return
+        alike = self.repeats.alike(query, degraded=answer.source.degraded)
+        for each in alike:  # all of them before any is settled: its output is needed until then
+            for client in self.repeats.clients(each):
+                self._give(answer if client == query.id else answer._replace(query=client, of=query.id))
+            self._part(each)
+        for each in alike:
+            self._close(each)
+
+    def answer_alone(self, client: Query | Follower, answer: Answer) -> None:
+        """The outcome of this one; those that share its jobs wait on."""
+        self._give(answer if client.id == answer.query else answer._replace(query=client.id, of=answer.query))
+        self._leave(client)
 
     def reject(self, query: Query, why: Why) -> None:
-        """The query's outcome."""
-        self.stats.rejected[why] += 1
-        self._out.append(Reject(query.id, why))
+        """The query's outcome, and that of all that share its jobs."""
+        for client in self.repeats.clients(query) if query.same is not None else (query.id,):
+            self._refuse(client, why)
+        self._part(query)
         query.control = False  # there is nothing to compare with
         self._close(query)
+
+    def reject_alone(self, client: Query | Follower, why: Why) -> None:
+        """The outcome of this one, whoever it shares its jobs with."""
+        self._refuse(client.id, why)
+        if isinstance(client, Query) and not client.followers:
+            client.control = False
+        self._leave(client)
+
+    def _give(self, answer: Answer) -> None:
+        self.stats.answered[answer.source] += 1
+        self.stats.backups_won += answer.source is not Source.SINGLE
+        self.open -= 1
+        self._out.append(answer)
+
+    def _refuse(self, client: QueryId, why: Why) -> None:
+        self.stats.rejected[why] += 1
+        self.open -= 1
+        self._out.append(Reject(client, why))
+
+    def _leave(self, client: Query | Follower) -> None:
+        """It has its outcome; its jobs go on while anybody waits for them."""
+        leader = self.repeats.leave(client)
+        if isinstance(client, Follower):
+            self._out.append(Settled(client.id, False))
+        if leader.left and not leader.followers:
+            self._close(leader)
+
+    def _part(self, query: Query) -> None:
+        """All who shared its jobs have their outcome."""
+        for follower in self.repeats.dismiss(query):
+            self._out.append(Settled(follower, False))
 
     def _close(self, query: Query) -> None:
         """Nothing more starts for it, and what runs for nobody else is cancelled."""
         query.done = True
         query.held = None
-        self.open -= 1
+        if query.same is not None:
+            self.repeats.forget(query)
         if query.waiting:
             query.waiting = False
             self.waiting -= 1

@@ -116,10 +116,11 @@ class Plan:
     def last_moment(self, query: Query) -> float:
         """When a backup must start to be of use before the deadline; NEVER where the query is late before that."""
         source, age = self.any if query.accept_degraded else self.exact
-        if query.deadline is None or not self._learnt.warm or source is None:
+        deadline = query.soonest
+        if deadline is None or not self._learnt.warm or source is None:
             return NEVER
         cost = self._learnt.cost(source, self.most(source))
-        when = query.deadline - 2 * cost  # twice the mean, because half of them take longer
+        when = deadline - 2 * cost  # twice the mean, because half of them take longer
         return when if when < query.started + age else NEVER
 
     def job_for(self, source: Source, queries: int) -> tuple[Source, int]:

@@ -52,6 +52,11 @@ class Policy(BaseModel):
         description="but not once their oldest query's patience has ended, if the next single has waited less",
     )
 
+    # Repeats.
+    share_repeats: bool = Field(
+        default=False, description="a query whose image is that of one in flight shares its jobs, where both may"
+    )
+
     # Placement: which of the free workers gets a job.
     placement: Literal["idle", "speed"] = Field(
         default="idle",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from collage.dispatch._events import Answer, JobId, QueryId, Source, WorkerId
@@ -30,6 +31,29 @@ class Query:
     answered: bool = False  # a single's output for it is there, whatever its outcome
     joints: frozenset[Job] = frozenset()  # it is in, running or kept
     refused: bool = False  # a backup was wanted and the budget did not allow it; counted once
+    same: Hashable = None  # what queries that may share its jobs have in common; None: it shares nothing
+    followers: tuple[Follower, ...] = ()  # that share its jobs, and have no outcome yet
+    left: bool = False  # it has its own outcome, and its jobs go on for its followers
+    earlier: Query | None = None  # of the same image, and late when this one came: each may answer the other
+    later: Query | None = None
+
+    @property
+    def soonest(self) -> float | None:
+        """The first deadline of those that wait for its jobs."""
+        own = None if self.left else self.deadline
+        if not self.followers:
+            return own
+        return min((when for when in (own, *(f.deadline for f in self.followers)) if when is not None), default=None)
+
+
+@dataclass(eq=False, slots=True)
+class Follower:
+    """A query that has no jobs of its own: its image is that of another, which is in flight."""
+
+    id: QueryId
+    deadline: float | None
+    leader: Query
+    done: bool = False  # it has its outcome
 
 
 @dataclass(eq=False, slots=True)

@@ -155,13 +155,17 @@ class Starter:
         """Its first single has just started: it may be in a backup from now on."""
         if self._plan.possible(query):
             self._groups.add(query)
-            if query.deadline is not None:
-                last = self._plan.last_moment(query)
-                if last <= now:
-                    self._hurry(query, now)
-                elif last != NEVER:
-                    self._timers.add(last, self._hurry, query)
+            if query.soonest is not None:
+                self.watch_deadline(query, now)
         self._cover.watch_query(query, now)
+
+    def watch_deadline(self, query: Query, now: float) -> None:
+        """Its backup must start in time for the first deadline of those that wait for its answer."""
+        last = self._plan.last_moment(query)
+        if last <= now:
+            self._hurry(query, now)
+        elif last != NEVER:
+            self._timers.add(last, self._hurry, query)
 
     def _hurry(self, query: Query, now: float) -> None:
         self._groups.hurry(query)

@@ -23,6 +23,7 @@ class DispatchStats:
     tiles_sent: int = 0  # queries in them
     resent: int = 0  # of the backups: by the second line
     budget_exhausted: int = 0  # backups wanted and not allowed
+    shared: int = 0  # queries that shared the jobs of another with the same image
     covered: int = 0  # singles sent again because a job failed, or its worker vanished or went silent
     late_answers: int = 0  # came when the query had its outcome
     unknown: int = 0  # tiles that a backup had nothing to say of

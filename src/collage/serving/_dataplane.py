@@ -68,7 +68,8 @@ class DataPlane:
         self.engine: Engine = engine or self._parts.engine(hold)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         tiles = [backup.card.preprocessing for backup in self.backups]
-        self._preparer = Preparer(self.single.card.preprocessing, tiles, limits)
+        digests = self.policy.share_repeats
+        self._preparer = Preparer(self.single.card.preprocessing, tiles, limits, digests=digests)
         self._agreement = Agreement(self._parts.least_agreement())
         self.roster: Roster | None = None  # from the start on
         self.autoscaler = None if settings.scaling is None else Autoscaler(settings.scaling)
@@ -169,8 +170,8 @@ class DataPlane:
             until = None if deadline is None else began + deadline
             accept_degraded = accept_degraded and not self._agreement.backup_off
             results = [
-                driver.submit(single, tiles, key=key, deadline=until, accept_degraded=accept_degraded)
-                for single, tiles in prepared
+                driver.submit(single, tiles, key=key, deadline=until, accept_degraded=accept_degraded, digest=digest)
+                for single, tiles, digest in prepared
             ]
             try:
                 return [self._classified(await result, began) for result in results]

@@ -185,17 +185,20 @@ class Driver:
         key: str = "",
         deadline: float | None = None,
         accept_degraded: bool = True,
+        digest: bytes | None = None,
     ) -> asyncio.Future[Result]:
         """A query: its tensor (C, H, W) for the single and, where backups take others, for each backup code in order.
 
-        deadline: on the clock. The future gives the answer, or why there is none; to cancel it cancels the query.
+        deadline: on the clock. digest: of the image, where the query may share its jobs. The future gives the answer,
+        or why there is none; to cancel it cancels the query.
         """
         self._last_query += 1
         query = self._last_query
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         result.add_done_callback(partial(self._taken, query))
         self._queries[query] = _Query(single, tiles, result)
-        self._handle(self.dispatcher.submit, query, key, deadline, accept_degraded)
+        submit = self.dispatcher.submit if digest is None else partial(self.dispatcher.submit, digest=digest)
+        self._handle(submit, query, key, deadline, accept_degraded)
         return result
 
     def close(self) -> None:
@@ -297,8 +300,9 @@ class Driver:
             case Start():
                 self._start(action)
             case Answer(query, source, confidence, job):
-                kept = self._queries[query]
-                self._resolve(kept, Answered(kept.answers[job][1].scores, confidence, source, self._clock.time()))
+                owner = self._queries[query if action.of is None else action.of]
+                answered = Answered(owner.answers[job][1].scores, confidence, source, self._clock.time())
+                self._resolve(self._queries[query], answered)
                 if (seen := self._collages.get(job)) is not None:
                     seen.used.add(action.position)
                     self._show(seen)

@@ -106,6 +106,7 @@ class GatewayState(Collector):
         )
         yield _counter("collage_singles_resent", "Late singles sent again by the second line.", stats.resent)
         yield _counter("collage_singles_covered", "Singles sent again for a failed or lost job.", stats.covered)
+        yield _counter("collage_queries_shared", "Queries that shared another's jobs: the same image.", stats.shared)
         yield _counter("collage_late_answers", "Answers that came after their query's outcome.", stats.late_answers)
 
     def _work(self) -> Iterator[Metric]:

@@ -64,6 +64,13 @@ Arrivals = Annotated[
 ]  # fmt: skip
 
 
+class Repeats(Part):
+    """Images that come again soon: the same picture seen by two cameras, a meme, a client that tries again."""
+
+    share: float = Field(gt=0, lt=1, description="of queries that show the image of one shortly before")
+    among: int = Field(default=10, ge=1, le=100_000, description="that one is any of so many before it")
+
+
 # Service times.
 
 

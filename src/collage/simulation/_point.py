@@ -10,6 +10,7 @@ import numpy as np
 
 from collage.dispatch import Dispatcher, DispatchStats, Policy, Source, worker_roles
 from collage.exceptions import SettingsError
+from collage.simulation._again import Again
 from collage.simulation._arrivals import OpenLoop, Rounds, bursty, poisson, repeated
 from collage.simulation._costs import CallCost
 from collage.simulation._fleet import Fleet
@@ -42,13 +43,15 @@ def run_point(
     scenario only, so that every policy meets the same ones. `progress` is told the arrivals so far, every 1,000.
     Raises SettingsError for too few workers, and for files that cannot be used.
     """
-    arrival_seed, image_seed, machine_seed, network_seed = np.random.SeedSequence(seed).spawn(4)
+    arrival_seed, image_seed, machine_seed, network_seed, again_seed = np.random.SeedSequence(seed).spawn(5)
     if isinstance(scenario.arrivals, RoundArrivals):
         a_round = scenario.arrivals.size
         queries, warmup = -(-queries // a_round) * a_round, -(-warmup // a_round) * a_round
     capacities = job_capacities(policy, grid, k)
     dispatcher = Dispatcher(policy, capacity=capacities, seed=seed)
-    tally = Tally(warmup, queries, _tables(policy, scenario, capacities), np.random.default_rng(image_seed))
+    repeats = scenario.repeats
+    again = None if repeats is None else Again(repeats.share, repeats.among, np.random.default_rng(again_seed))
+    tally = Tally(warmup, queries, _tables(policy, scenario, capacities), np.random.default_rng(image_seed), again)
     marks: list[tuple[DispatchStats, float, float]] = []
     simulator = Simulator(
         dispatcher,
@@ -82,6 +85,7 @@ def run_point(
         joules=busy * scenario.power.busy + (whole - busy) * scenario.power.idle,
         backups_sent=later.backups_sent - stats.backups_sent,
         tiles_sent=later.tiles_sent - stats.tiles_sent,
+        shared=later.shared - stats.shared,
     )
 
 

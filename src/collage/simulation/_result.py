@@ -36,6 +36,7 @@ class PointResult:
     joules: float
     backups_sent: int
     tiles_sent: int  # queries in them
+    shared: int = 0  # queries that shared the jobs of another with the same image
     seeds: int = 1  # runs in it
 
     # Latency.
@@ -150,6 +151,11 @@ class PointResult:
         return self.tiles_sent / max(1, self.backups_sent)
 
     @property
+    def shared_share(self) -> float:
+        """Share of queries that had no jobs of their own."""
+        return _share(self.shared, self.queries)
+
+    @property
     def backups_per_query(self) -> float:
         """Backup jobs started for each query."""
         return _share(self.backups_sent, self.queries)
@@ -187,6 +193,7 @@ def merge_points(points: Sequence[PointResult]) -> PointResult:
         joules=sum(point.joules for point in points),
         backups_sent=sum(point.backups_sent for point in points),
         tiles_sent=sum(point.tiles_sent for point in points),
+        shared=sum(point.shared for point in points),
         seeds=sum(point.seeds for point in points),
     )
 

@@ -24,6 +24,7 @@ from collage.simulation._parts import (
     PoissonArrivals,
     Power,
     ProfileSettings,
+    Repeats,
     RoundArrivals,
     Slowdown,
     Times,
@@ -42,6 +43,8 @@ class Scenario(Part):
         default=None, gt=0, le=2, description="arrival rate x mean service time of a single / workers; not for rounds"
     )
     arrivals: Arrivals = Field(default=PoissonArrivals(), description="when queries come")
+
+    repeats: Repeats | None = Field(default=None, description="images that come again soon; absent: none")
 
     times: Times = Field(default=ProfileSettings(), description="what one call of the single takes on a healthy worker")
     slowdowns: tuple[Slowdown, ...] = Field(default=(), description="workers, hosts or zones that are slow for a while")

@@ -101,9 +101,9 @@ class Simulator:
             self._on_window()
         if query % _STEP == 0:
             self._progress(query)
-        self._tally.entered(query, self._arrivals.arrived)
+        image = self._tally.entered(query, self._arrivals.arrived)
         self._arrivals.pop()
-        self._do(self.dispatcher.submit(query, "", None, True, self.now))
+        self._do(self.dispatcher.submit(query, "", None, True, self.now, digest=image))
 
     def _do(self, actions: Sequence[Action]) -> None:
         """These, then what was told meanwhile. The inner loop: by isinstance, as patterns take twice as long."""

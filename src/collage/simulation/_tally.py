@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from collage.dispatch import Answer, JobId, Outcome, QueryId, Reject, Source, Start, Why
+from collage.simulation._again import Again
 from collage.simulation._histogram import HistogramBuilder
 from collage.simulation._outcomes import ALL_RIGHT, Table
 
@@ -18,10 +19,16 @@ class Tally:
     """Counts the queries from number `warmup` on, `queries` of them; everything of a query is forgotten once settled.
 
     tables: what a source says of the images, by the capacity of its jobs too; where absent, everything is right.
+    again: which images come again.
     """
 
     def __init__(
-        self, warmup: int, queries: int, tables: Mapping[tuple[Source, int], Table] | None, rng: np.random.Generator
+        self,
+        warmup: int,
+        queries: int,
+        tables: Mapping[tuple[Source, int], Table] | None,
+        rng: np.random.Generator,
+        again: Again | None = None,
     ) -> None:
         self.first, self.end = warmup, warmup + queries
         self.latencies, self.rounds = HistogramBuilder(), HistogramBuilder()
@@ -36,15 +43,24 @@ class Tally:
         self.images = len(tables[Source.SINGLE, 1].right) // tables[Source.SINGLE, 1].tiles if tables else 0
         self._drawn: list[int] = []
         self._rng = rng
+        self._again = again
 
-    def entered(self, query: QueryId, arrived: float) -> None:
-        """A query has come."""
+    def entered(self, query: QueryId, arrived: float) -> QueryId | None:
+        """A query has come. Returns the first query of its image, by which repeats are known; None without them."""
+        if self._again is None:
+            self._open[query] = (arrived, self._draw(), {})
+            return None
+        first, image = self._again.shows(query, self._draw)
+        self._open[query] = (arrived, image, {})
+        return first
+
+    def _draw(self) -> int:
         image = 0
         if self._tables is not None:
             if not self._drawn:
                 self._drawn = self._rng.integers(self.images, size=_CHUNK).tolist()
             image = self._drawn.pop()
-        self._open[query] = (arrived, image, {})
+        return image
 
     def said(self, start: Start) -> Sequence[Outcome]:
         """What a job says of each of its queries."""
@@ -78,6 +94,8 @@ class Tally:
             self.right_given += 1
             self.right_single += 1
             return
+        if answer.of is not None:
+            rights = self._open[answer.of][2]
         single, right = self._tables[Source.SINGLE, 1], rights[answer.job]
         should = single.right[single.row(image, 0)]
         self.right_single += should
