@@ -23,6 +23,7 @@ from collage.serving import DataPlane, ServingSettings, load_settings
 from collage.serving._http_gate import Gate
 from collage.serving._metrics import Metrics
 from collage.serving._openapi import openapi
+from collage.serving.safety import Guard, TenantSettings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 LABELS = {  # of families that have no series before something has happened
@@ -37,6 +38,10 @@ LABELS = {  # of families that have no series before something has happened
     "collage_worker_speed": "worker",
     "collage_worker_jobs_done": "worker",
     "collage_worker_jobs_failed": "worker",
+    "collage_tenant_queries": "tenant",
+    "collage_tenant_queries_in_flight": "tenant",
+    "collage_tenant_limited": "tenant, limit",
+    "collage_requests_denied": "why",
     "collage_build": "version, python, single",
 }
 
@@ -46,6 +51,7 @@ def main(check: bool) -> int:
     stale = []
     tables = {
         "operate.md": {"settings": _fields(ServingSettings), "metrics": _metrics()},
+        "security.md": {"tenant": _fields(TenantSettings)},
         "policies.md": {"presets": _presets(), "policy": _fields(Policy)},
         "http.md": {"routes": _routes()},
         "openapi.json": {},
@@ -76,7 +82,7 @@ def _fields(model: Any) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is PydanticUndefined or value in (None, {}):
+    if value is PydanticUndefined or value in (None, {}, ()):
         return ""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 2**20 and value % 2**20 == 0:
         return f"{value // 2**20} MiB"
@@ -115,7 +121,7 @@ def _presets() -> str:
 
 def _metrics() -> str:
     plane = DataPlane(load_settings())
-    text = Metrics(plane, Gate(1)).render().decode()
+    text = Metrics(plane, Gate(1), Guard(load_settings())).render().decode()
     lines = ["| metric | labels | what |", "|---|---|---|"]
     for family in sorted(text_string_to_metric_families(text), key=lambda family: family.name):
         ends = {"counter": "_total", "info": "_info"}.get(family.type, "")

@@ -5,8 +5,11 @@
     │   ├── InvalidImage        bytes that are no readable image
     │   ├── TooLarge            over a limit on bytes, pixels or images. HTTP 413
     │   └── UnknownModel        no model of that name or version. HTTP 404
+    ├── Unauthenticated         no key or certificate, or one that nobody knows. HTTP 401
+    ├── Forbidden               a known caller who may not do this. HTTP 403
     ├── Unavailable             the service cannot answer now, and says when to come back. HTTP 503
-    │   └── DeadlineExceeded    no answer within the client's deadline. HTTP 504
+    │   ├── DeadlineExceeded    no answer within the client's deadline. HTTP 504
+    │   └── RateLimited         this tenant has asked for more than it may. HTTP 429
     ├── ModelError              a model file or card that is missing, damaged, or does not fit its partner
     ├── DataMissing             a dataset that is not here; says how to get it
     ├── SettingsError           a setting or experiment file that makes no sense; names the key
@@ -26,6 +29,7 @@ __all__ = [
     "CollageError",
     "DataMissing",
     "DeadlineExceeded",
+    "Forbidden",
     "GatewayBusy",
     "GatewayError",
     "GatewayTooLate",
@@ -34,9 +38,11 @@ __all__ = [
     "InvalidInput",
     "ModelError",
     "NotAllowed",
+    "RateLimited",
     "RequestRefused",
     "SettingsError",
     "TooLarge",
+    "Unauthenticated",
     "Unavailable",
     "UnknownModel",
 ]
@@ -72,6 +78,18 @@ class UnknownModel(InvalidInput):
     status = 404
 
 
+class Unauthenticated(CollageError):
+    """No key or certificate, or one that nobody knows."""
+
+    status = 401
+
+
+class Forbidden(CollageError):
+    """A known caller who may not do this."""
+
+    status = 403
+
+
 class Unavailable(CollageError):
     """The service cannot answer now. `retry_after` is in seconds."""
 
@@ -86,6 +104,12 @@ class DeadlineExceeded(Unavailable):
     """No answer within the client's deadline."""
 
     status = 504
+
+
+class RateLimited(Unavailable):
+    """This tenant has asked for more than it may: too fast, or with too many queries at once."""
+
+    status = 429
 
 
 class ModelError(CollageError):

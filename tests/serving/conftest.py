@@ -34,10 +34,17 @@ import json, sys
 from collage.serving import DataPlane, load_settings, serve
 settings = load_settings(**json.loads(sys.argv[1]))
 seconds = float(sys.argv[2])
+plane = DataPlane(settings, hold=lambda *_: seconds)
+if len(sys.argv) > 3:
+    seen = open(sys.argv[3], "w", buffering=1)
+    def write(collage):
+        means = collage.canvas[0].reshape(3, 8, 3, 8).mean(axis=(1, 3)).ravel()
+        print([round(float(mean) * 9) for mean, tile in zip(means, collage.tiles) if tile], file=seen)
+    plane.on_collage.append(write)
 serve(
     settings,
     lambda url: print("Serving at", url, flush=True),
-    plane=DataPlane(settings, hold=lambda *_: seconds),
+    plane=plane,
     on_grpc=lambda address: print("gRPC at", address, flush=True),
 )
 """
@@ -171,10 +178,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def start_gateway(models: dict[str, Path]) -> Iterator[StartGateway]:
-    """Starts gateways; `hold`: seconds for which a worker holds every job. All end with the tests."""
+    """Starts gateways; `hold`: seconds for which a worker holds every job; `seen`: a file for what lies in each collage
+    that comes back, a JSON list of its tiles' classes a line (with `hold` only). All end with the tests.
+    """
     started: list[Gateway] = []
 
-    def start(*, hold: float | None = None, **settings: object) -> Gateway:
+    def start(*, hold: float | None = None, seen: Path | None = None, **settings: object) -> Gateway:
         settings = {
             "single": str(models["single"]),
             "backup": str(models["collage"]),
@@ -186,10 +195,11 @@ def start_gateway(models: dict[str, Path]) -> Iterator[StartGateway]:
             command = [sys.executable, "-c", "from collage.cli import main; main()", "serve"]
             for name, value in settings.items():
                 environment[f"COLLAGE_SERVE_{name.upper()}"] = (
-                    json.dumps(value) if isinstance(value, dict) else str(value)
+                    json.dumps(value) if isinstance(value, (dict, list)) else str(value)
                 )
         else:
             command = [sys.executable, "-c", _SERVE_HELD, json.dumps(settings), str(hold)]
+            command += [] if seen is None else [str(seen)]
         gateway = Gateway(command, environment)
         started.append(gateway)
         return gateway

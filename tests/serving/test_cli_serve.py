@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,39 @@ def test_classify_refuses_a_bad_url(url: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.startswith("collage: --url: ")) == (2, True)
 
 
+def test_classify_passes_its_key_on(start_gateway: Any, png: Any, tmp_path: Path) -> None:
+    made = _collage("key", "new", "ants")
+    key, settings = made.stdout.splitlines()[0], tomllib.loads(made.stdout[made.stdout.index("[tenants") :])
+    assert key not in made.stdout.partition("\n")[2]
+    served = start_gateway(workers=1, tenants=settings["tenants"])
+    path = tmp_path / "a.png"
+    path.write_bytes(png(3))
+    refused = _collage("classify", path, "--url", served.url)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "a key is needed" in refused.stderr
+    for arguments, environment in ((["--key", key], {}), ([], {"COLLAGE_KEY": key})):
+        done = _collage("classify", path, "--url", served.url, "--json", *arguments, **environment)
+        assert (done.returncode, json.loads(done.stdout)["label"]) == (0, "g3")
+    assert served.stop()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [([], "one of TENANT"), (["a", "--admin"], "one of TENANT"), (["a b"], "TENANT: a tenant's name")],
+)
+def test_key_new_says_in_one_line_what_is_wrong(arguments: list[str], named: str) -> None:
+    done = _collage("key", "new", *arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert named in done.stderr
+
+
+def test_key_new_for_operators() -> None:
+    for kind in ("admin", "monitor"):
+        made = _collage("key", "new", f"--{kind}").stdout
+        (line,) = [line for line in made.splitlines() if "=" in line]
+        assert list(tomllib.loads(line)) == [f"{kind}_keys"]
+
+
 def test_classify_without_a_gateway_is_one_line(png: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png(3))
@@ -84,7 +118,8 @@ def test_serve_refuses_a_taken_port_in_one_line(gateway: Any, models: dict[str, 
         (["--single", "nothing"], "nothing: no model of that name"),
         (["--backup", "nothing"], "nothing: no model of that name"),
         (["--policy", "nothing"], "nothing"),
-        (["--host", "256.1.1.1"], "host: '256.1.1.1' cannot be listened on"),
+        (["--host", "256.1.1.1", "--open"], "host: '256.1.1.1' cannot be listened on"),
+        (["--host", "0.0.0.0"], "host: 0.0.0.0 lets other machines connect, and whoever does may ask: set tenants"),
         (["--backup", "none"], "backup: policy 'collage' needs a collage model; policies none, "),
         (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,55 @@ def test_a_backup_may_be_one_name_or_several(given: object, meant: object) -> No
 def test_several_backups_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLAGE_SERVE_BACKUP", "a,b")
     assert load_settings().backup == ("a", "b")
+
+
+KEY = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"tenants": {"a": {}}}, "tenants.a: has neither keys nor certificates"),
+        ({"tenants": {"a": {"keys": [KEY]}, "b": {"keys": [KEY]}}}, "tenants.b: a key of its is tenants.a's, too"),
+        (
+            {"tenants": {"a": {"certificates": ["x"]}, "b": {"certificates": ["x"]}}},
+            "tenants.b: a certificate of its is tenants.a's, too",
+        ),
+        ({"tenants": {"a": {"keys": [KEY]}}, "admin_keys": [KEY]}, "admin_keys: a key of its is tenants.a's, too"),
+        ({"tenants": {"a b": {"keys": [KEY]}}}, "a tenant's name has letters"),
+        ({"tenants": {"a": {"keys": [KEY], "colour": 3}}}, "tenants.a.colour"),
+        ({"tenants": {"a": {"keys": [KEY], "burst": 0}}}, "tenants.a.burst"),
+        ({"host": "0.0.0.0"}, "host: 0.0.0.0 lets other machines connect"),
+        ({"host": "example.org", "admin_keys": [KEY]}, "host: example.org lets other machines connect"),
+    ],
+)
+def test_tenants_that_make_no_sense_are_named(flags: dict[str, object], named: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(named)) as caught:
+        load_settings(**flags)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"tenants": {"a": {"keys": ["ck_in-the-clear"]}}},
+        {"admin_keys": ["ck_in-the-clear"]},
+        {"monitor_keys": "ck_in-the-clear"},
+    ],
+)
+def test_a_key_in_clear_is_refused_and_not_repeated(flags: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match="keys") as caught:
+        load_settings(**flags)
+    assert "in-the-clear" not in str(caught.value)
+
+
+@pytest.mark.parametrize("flags", [{"open": True}, {"tenants": {"a": {"keys": [KEY]}}}])
+def test_other_machines_may_connect_where_that_was_meant(flags: dict[str, object]) -> None:
+    settings = load_settings(host="0.0.0.0", **flags)
+    assert not settings.local
+    assert not settings.collages_shown
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_hosts_that_only_this_machine_reaches(host: str) -> None:
+    assert load_settings(host=host).local

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
 def classify(
     images: list[Path] = typer.Argument(help="JPEG, PNG or WebP files."),
     url: str = typer.Option("http://127.0.0.1:8080", envvar="COLLAGE_URL", help="Where the gateway is."),
+    key: str | None = typer.Option(None, envvar="COLLAGE_KEY", help="Your key, where the gateway wants one."),
     accept_degraded: bool = typer.Option(True, help="Whether a backup's answer will do."),
     deadline_ms: float | None = typer.Option(None, help="Milliseconds an answer may take."),
     as_json: bool = typer.Option(False, "--json", help="One line of JSON an image instead of the table."),
@@ -29,7 +30,7 @@ def classify(
     query = {"accept_degraded": str(accept_degraded).lower()}
     if deadline_ms is not None:
         query["deadline_ms"] = f"{deadline_ms:g}"
-    client = _Client(url, query)
+    client = _Client(url, query, key)
     answers: list[tuple[Path, dict[str, Any]]] = []
     for path in images:
         try:
@@ -73,7 +74,7 @@ class _RefusedError(CollageError):
 class _Client:
     """One kept-alive connection to a gateway."""
 
-    def __init__(self, url: str, query: dict[str, str]) -> None:
+    def __init__(self, url: str, query: dict[str, str], key: str | None) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
             port = parts.port
@@ -83,13 +84,16 @@ class _Client:
             raise SettingsError(f"--url: {url!r}; http://HOST:PORT is needed")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._url = url
+        self._headers = {"Content-Type": "application/octet-stream"}
+        if key is not None:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._connection = kind(parts.hostname, port, timeout=120)
         self._path = f"{parts.path.rstrip('/')}/v1/classify?{urlencode(query)}"
 
     def classify(self, image: bytes) -> dict[str, Any]:
         """The gateway's answer. Raises _RefusedError for its error, Unavailable where nothing answers there."""
         try:
-            self._connection.request("POST", self._path, image, {"Content-Type": "application/octet-stream"})
+            self._connection.request("POST", self._path, image, self._headers)
             response = self._connection.getresponse()
             status, body = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -34,6 +34,9 @@ def serve(
     max_queue: int | None = typer.Option(None, help="Queries without an answer; beyond it 503 (default 256)"),
     default_deadline: float | None = typer.Option(None, help="Seconds a query may take (default 10)"),
     drain_seconds: float | None = typer.Option(None, help="Seconds to finish after SIGTERM (default 10)"),
+    open_: bool | None = typer.Option(
+        None, "--open/--no-open", help="Listen for other machines even without keys (default: refuse to)"
+    ),
     demo: bool | None = typer.Option(None, "--demo/--no-demo", help="A button that makes a worker straggle."),
     log_level: str | None = typer.Option(None, help="critical, error, warning, info or debug (default info)"),
 ) -> None:
@@ -61,6 +64,7 @@ def serve(
         max_queue=max_queue,
         default_deadline=default_deadline,
         drain_seconds=drain_seconds,
+        open=open_,
         demo=demo,
         log_level=log_level,
     )

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 
-from collage.exceptions import CollageError, DeadlineExceeded, InvalidInput, Unavailable
+from collage.exceptions import CollageError, DeadlineExceeded, InvalidInput, RateLimited, Unavailable
 from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified, ImageInput
 from collage.serving._metrics import Metrics
 from collage.serving._oip_model import OipModel
 from collage.serving._options import QueryOptions
 from collage.serving._settings import ServingSettings
+from collage.serving.safety import Call, Guard, Tenant, current_call
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _WHY: tuple[tuple[type[BaseException], str], ...] = (
     (InvalidInput, "invalid"),
     (DeadlineExceeded, "deadline"),
+    (RateLimited, "limited"),
     (Unavailable, "unavailable"),
     (ClientDisconnect, "cancelled"),
     (asyncio.CancelledError, "cancelled"),
@@ -39,6 +41,7 @@ class Gateway:
     model: OipModel
     settings: ServingSettings
     gate: Gate
+    guard: Guard
     metrics: Metrics
 
     @property
@@ -56,21 +59,40 @@ class Gateway:
             self.metrics.rejected.labels(why).inc(queries)
             raise
 
+    @contextlib.contextmanager
+    def admitted(self, tenant: Tenant) -> Iterator[None]:
+        """Around one request of the tenant's that asks for classes, before its body is read. Raises RateLimited."""
+        with contextlib.ExitStack() as stack:
+            with self.rejects_counted():
+                admission = stack.enter_context(tenant.enter())
+            current_call.set(Call(tenant, admission))
+            yield
+
+    async def answer(self, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
+        """The images' answers, in order, within the limits of the current call's tenant, and beside its images only."""
+        call = current_call.get()
+        with self.rejects_counted(len(images)):
+            if call is not None:
+                call.admission.add(len(images) - call.admission.queries)
+            return await self.plane.classify(
+                images,
+                deadline=options.deadline,
+                accept_degraded=options.accept_degraded,
+                key="" if call is None else call.tenant.key,
+            )
+
     async def classify(self, request: Request, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
         """The images' answers, in order; the request's body must have been read.
 
         Where the client goes away, its queries are cancelled and ClientDisconnect is raised.
         """
-        answers = asyncio.ensure_future(
-            self.plane.classify(images, deadline=options.deadline, accept_degraded=options.accept_degraded)
-        )
+        answers = asyncio.ensure_future(self.answer(images, options))
         gone = asyncio.ensure_future(_gone(request))
         try:
-            with self.rejects_counted(len(images)):
-                await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
-                if not answers.done():
-                    raise ClientDisconnect
-                return answers.result()
+            await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not answers.done():
+                raise ClientDisconnect
+            return answers.result()
         finally:
             gone.cancel()
             if answers.cancel():

@@ -15,10 +15,19 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable, UnknownModel
+from collage.exceptions import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidInput,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    UnknownModel,
+)
 from collage.oip import METHODS, SERVICE
 from collage.serving._gateway import Gateway
 from collage.serving._grpc_codec import encode_infer_message, model_message, parse_infer_message, server_message
+from collage.serving.safety import admitted
 
 _log = logging.getLogger(__name__)
 _Status = grpc.StatusCode
@@ -27,7 +36,10 @@ _Status = grpc.StatusCode
 _STATUS: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (UnknownModel, _Status.NOT_FOUND),
     (InvalidInput, _Status.INVALID_ARGUMENT),  # too large, too: to send it again would not help
+    (Unauthenticated, _Status.UNAUTHENTICATED),
+    (Forbidden, _Status.PERMISSION_DENIED),
     (DeadlineExceeded, _Status.DEADLINE_EXCEEDED),
+    (RateLimited, _Status.RESOURCE_EXHAUSTED),
     (Unavailable, _Status.UNAVAILABLE),
     (MemoryError, _Status.RESOURCE_EXHAUSTED),
 )
@@ -91,10 +103,7 @@ class _Handlers:
             deadline = _deadline(
                 request, parsed.options.deadline, context.time_remaining(), gateway.settings.max_deadline
             )
-            with gateway.rejects_counted(len(parsed.images)):
-                answers = await gateway.plane.classify(
-                    parsed.images, deadline=deadline, accept_degraded=parsed.options.accept_degraded
-                )
+            answers = await gateway.answer(parsed.images, parsed.options._replace(deadline=deadline))
         return encode_infer_message(parsed, answers, gateway.model, raw=raw)
 
 
@@ -105,7 +114,8 @@ def _guarded(name: str, handler: Handler, gateway: Gateway) -> Handler:
         code, text = _Status.OK, ""
         trailing: tuple[tuple[str, str], ...] = ()
         try:
-            response = await handler(request, context)
+            with admitted(name, context, gateway):
+                response = await handler(request, context)
         except asyncio.CancelledError:  # the client has gone; its queries are cancelled by now
             gateway.metrics.count_grpc(name, _Status.CANCELLED.name)
             raise
@@ -136,6 +146,6 @@ def _refusal(error: Exception) -> tuple[grpc.StatusCode, str, tuple[tuple[str, s
         return code, "internal error; the server's log has it", ()
     if isinstance(error, MemoryError):
         return code, "not enough memory for this request now", ()
-    if isinstance(error, Unavailable) and code is _Status.UNAVAILABLE:
+    if isinstance(error, Unavailable) and not isinstance(error, DeadlineExceeded):
         return code, str(error), ((_PUSHBACK, str(math.ceil(error.retry_after * 1000))),)
     return code, str(error), ()

@@ -24,6 +24,7 @@ from collage.serving._metrics import Metrics
 from collage.serving._oip_model import OipModel
 from collage.serving._openapi import openapi_routes
 from collage.serving._settings import ServingSettings
+from collage.serving.safety import Guard, guarded
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
 
 def make_gateway(plane: DataPlane, settings: ServingSettings, gate: Gate) -> Gateway:
     """What all transports share. Raises ModelError where the single has not one input and one output."""
-    return Gateway(plane, OipModel.of(plane.single), settings, gate, Metrics(plane, gate))
+    guard = Guard(settings)
+    return Gateway(plane, OipModel.of(plane.single), settings, gate, guard, Metrics(plane, gate, guard))
 
 
 def create_app(gateway: Gateway) -> Starlette:
     """HTTP over a gateway, whose plane may still be starting: it is not ready until the plane is."""
     plane, settings, metrics = gateway.plane, gateway.settings, gateway.metrics
-    routes = [
+    open_routes = [
         *classify_routes(gateway),
         *oip_routes(gateway),
         *admin_routes(gateway),
@@ -46,6 +48,7 @@ def create_app(gateway: Gateway) -> Starlette:
         *openapi_routes(settings),
         *dashboard_routes(plane, settings),
     ]
+    routes = guarded(open_routes, gateway)
     paths = {route.endpoint: route.path for route in reversed(routes)}  # the first of an endpoint's paths
     return Starlette(
         routes=routes,

@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from collage.exceptions import CollageError, InvalidInput, Unavailable
+from collage.exceptions import CollageError, Forbidden, InvalidInput, Unauthenticated, Unavailable
 
+CHALLENGE = "collage.challenge"  # in a request's scope: how a client without a key is asked for one
 _GONE = 499  # nobody reads it; the metrics show it
 
 
@@ -24,12 +25,17 @@ def json_response(content: object, status: int = 200, headers: Mapping[str, str]
 
 async def _on_collage_error(_request: Request, error: Exception) -> Response:
     status, headers = 500, {}
-    if isinstance(error, InvalidInput):
+    if isinstance(error, (InvalidInput, Forbidden)):
         status = error.status
     elif isinstance(error, Unavailable):
         status = error.status
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     return json_response({"error": str(error)}, status, headers)
+
+
+async def _on_unauthenticated(request: Request, error: Exception) -> Response:
+    asked = request.scope.get(CHALLENGE, "Bearer")
+    return json_response({"error": str(error)}, 401, {"WWW-Authenticate": asked})
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -58,6 +64,7 @@ def exception_handlers() -> dict[Any, Any]:
     """For Starlette."""
     return {
         CollageError: _on_collage_error,
+        Unauthenticated: _on_unauthenticated,
         HTTPException: _on_http_exception,
         ClientDisconnect: _on_disconnect,
         MemoryError: _on_no_memory,

@@ -16,11 +16,12 @@ from collage import __version__
 from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified
 from collage.serving._metrics_state import GatewayState
+from collage.serving.safety import Guard, GuardState
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
 
-WHY_REJECTED = ("invalid", "deadline", "unavailable", "cancelled")
+WHY_REJECTED = ("invalid", "deadline", "limited", "unavailable", "cancelled")
 
 # A sixth apart from 1 ms to a minute: p99.9 is known to within 8% either way.
 _BUCKETS = tuple(round(0.001 * (7 / 6) ** step, 6) for step in range(73))
@@ -31,7 +32,7 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, plane: DataPlane, gate: Gate) -> None:
+    def __init__(self, plane: DataPlane, gate: Gate, guard: Guard) -> None:
         self._registry = CollectorRegistry()
         self._latency = Histogram(
             "collage_query_latency_seconds",
@@ -48,7 +49,7 @@ class Metrics:
         )
         self.rejected = Counter(
             "collage_queries_rejected",
-            "Queries without an answer: invalid, unavailable, deadline, or cancelled by a client that went away.",
+            "Queries without an answer: invalid, limited, unavailable, deadline, or cancelled by a client that left.",
             ["why"],
             registry=self._registry,
         )
@@ -57,6 +58,7 @@ class Metrics:
         build = Info("collage_build", "What is running.", registry=self._registry)
         build.info({"version": __version__, "python": platform.python_version(), "single": plane.single.card.name})
         self._registry.register(GatewayState(plane, gate))
+        self._registry.register(GuardState(guard))
         plane.on_answered.append(self._count)
 
     def _count(self, answer: Classified) -> None:

@@ -16,17 +16,20 @@ from collage.serving._http_errors import json_response
 from collage.serving._openapi_schemas import ref, schemas
 from collage.serving._openapi_workers import worker_paths
 from collage.serving._settings import ServingSettings
+from collage.serving.safety import Need, charged, need_of
 
 Described = dict[str, Any]
 
 _ERRORS = {
     400: "What was sent cannot be used; the message names the field.",
-    403: "Only for the gateway's own page, or from its own machine.",
+    401: "A key or a client certificate is needed, or this one is not known.",
+    403: "Another key is needed; or this is only for the gateway's own page, or from its own machine.",
     404: "No such path, model or version.",
     405: "The path does not take this method; `Allow` says which it does.",
     408: "The body came too slowly.",
     413: "Over a limit on bytes, pixels or images.",
     415: "A form, or a compressed body, instead of the body itself.",
+    429: "This tenant asks for too much; `Retry-After` says when to come back.",
     500: "A fault of the gateway's own, which its log has.",
     503: "The gateway cannot answer now; `Retry-After` says when to come back.",
     504: "No answer within the deadline; `Retry-After` says when to come back.",
@@ -74,17 +77,33 @@ def openapi(settings: ServingSettings) -> Described:
             f" of at most {settings.max_deadline:g} s.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {**_plain(settings), **_protocol(), **_operating(settings), **worker_paths()},
+        "paths": _guarded({**_plain(settings), **_protocol(), **_operating(settings), **worker_paths()}),
         "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "a key, where the gateway wants one"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
             "schemas": schemas(settings),
             "responses": {str(status): _error(text) for status, text in _ERRORS.items()},
         },
     }
 
 
+def _guarded(paths: Described) -> Described:
+    """With what the guard may answer, and how keys are sent."""
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            if need_of(path, {method.upper()}) is Need.ANYONE:
+                continue
+            operation["security"] = [{}, {"bearer": []}, {"header": []}]  # none of them where no key is set
+            for status in (401, 403, 429) if charged(path) else (401, 403):
+                operation["responses"][str(status)] = {"$ref": f"#/components/responses/{status}"}
+    return paths
+
+
 def _error(text: str) -> Described:
     described: Described = {"description": text, "content": {"application/json": {"schema": ref("Error")}}}
-    if text.startswith(("The gateway cannot", "No answer")):
+    if "`Retry-After`" in text:
         described["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}
     return described
 

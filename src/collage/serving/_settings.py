@@ -30,6 +30,8 @@ from pydantic_settings import SettingsError as _SourceError
 
 from collage.dispatch import Scaling
 from collage.exceptions import SettingsError
+from collage.serving._http_near import is_loopback
+from collage.serving.safety import Digest, TenantName, TenantSettings, check_owners
 
 _WINDOW_SECONDS = 10.0  # over which the load is measured
 
@@ -146,6 +148,15 @@ class ServingSettings(BaseSettings):
         10.0, ge=0, le=600, description="seconds that accepted queries have to finish after SIGTERM"
     )
 
+    # Who may call
+    tenants: dict[TenantName, TenantSettings] = Field(
+        default_factory=dict,
+        description="who may ask, by name: keys, certificates, limits; none: whoever can connect (security.md)",
+    )
+    admin_keys: tuple[Digest, ...] = Field((), description="digests of the keys that may do all but classify")
+    monitor_keys: tuple[Digest, ...] = Field((), description="digests of the keys that may read metrics and status")
+    open: bool = Field(False, description="listen for other machines even where neither key nor certificate is needed")
+
     # How it is watched
     demo: bool = Field(False, description="let a visitor of the first page make a worker straggle")
     show_collages: bool | None = Field(
@@ -175,6 +186,12 @@ class ServingSettings(BaseSettings):
             raise ValueError(f"{min(given)}: the fleet file says so of each worker; leave one of the two out")
         if self.max_images > self.max_queue:
             raise ValueError(f"max_images ({self.max_images}) must be at most max_queue ({self.max_queue})")
+        check_owners(self.tenants, operators={"admin_keys": self.admin_keys, "monitor_keys": self.monitor_keys})
+        if not (self.tenants or self.open or self.local):
+            raise ValueError(
+                f"host: {self.host} lets other machines connect, and whoever does may ask: set tenants"
+                " (collage key new NAME), or say open = true"
+            )
         return self
 
     @property
@@ -186,11 +203,16 @@ class ServingSettings(BaseSettings):
         return Scaling(self.min_workers, self.max_workers, self.target_utilisation, window, self.scale_down_seconds)
 
     @property
+    def local(self) -> bool:
+        """Whether only this machine can connect."""
+        return is_loopback(self.host)
+
+    @property
     def collages_shown(self) -> bool:
         """Whether the first page has the last collage."""
         if self.show_collages is not None:
             return self.show_collages
-        return self.demo or self.host in ("127.0.0.1", "::1", "localhost")
+        return self.demo or self.local
 
     @classmethod
     def settings_customise_sources(
@@ -261,4 +283,6 @@ def _one_line(error: ValidationError) -> str:
         return message
     key = ".".join(str(part) for part in first["loc"])
     message = message[:1].lower() + message[1:]
+    if {"keys", "admin_keys", "monitor_keys"} & set(first["loc"]):  # never what was put there: it may be a key
+        return f"{key}: {message}"
     return f"{key}: {message} (got {first['input']!r})"
