@@ -3,7 +3,8 @@ docs/openapi.json; --check: say whether they fit.
 
     python scripts/update_docs.py
 
-All is read from the code: the settings' and the policy's fields, the presets, and what a gateway exports.
+All is read from the code: the settings' and the policy's fields, the presets, what a gateway exports, and the faults
+of `collage chaos`, whose figures are those of results/chaos.json.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from collage.bench.chaos import FAULTS
 from collage.dispatch import PRESETS, Policy
 from collage.serving import DataPlane, ServingSettings, load_settings
 from collage.serving._http_gate import Gate
@@ -55,6 +57,7 @@ def main(check: bool) -> int:
         "policies.md": {"presets": _presets(), "policy": _fields(Policy)},
         "http.md": {"routes": _routes()},
         "openapi.json": {},
+        "faults.md": {"faults": _faults()},
     }
     for name, parts in tables.items():
         path = DOCS / name
@@ -117,6 +120,30 @@ def _presets() -> str:
         code = f"{policy.code}{f', {policy.dedicated} worker for them alone' if policy.dedicated else ''}"
         lines.append(f"| `{name}` | {code} | {wanted} | {accepted} | {second} | {policy.budget:.0%} |")
     return "\n".join(lines) + "\n"
+
+
+def _faults() -> str:
+    path = DOCS.parent / "results" / "chaos.json"
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    rows = {row["fault"]: row for row in found.get("faults", ())}
+    lines = [
+        "| fault | what is done | clients see | the operator sees "
+        "| queries | lost, double, swapped | p99 before, during | normal after |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, fault in FAULTS.items():
+        lines.append(f"| `{name}` | {fault.what} | {fault.clients} | {fault.operator} |{_measured(rows.get(name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _measured(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "  |  |  |  |"
+    during, after = row["p99_during"], row["recovered_after_s"]
+    return (
+        f" {row['requests']} | {row['lost']}, {row['double']}, {row['swapped']} | {row['p99_before'] * 1e3:.0f} ms,"
+        f" {'-' if during is None else f'{during * 1e3:.0f} ms'} | {'-' if after is None else f'{after:.1f} s'} |"
+    )
 
 
 def _metrics() -> str:

@@ -21,7 +21,7 @@ class OpenLoop:
     def __init__(self, arrivals: NDArray[np.float64], send: Callable[[int], Coroutine[None, None, bool]]) -> None:
         self.latencies: NDArray[np.float64] = np.full(len(arrivals), np.nan)  # (n,) seconds; NaN: no answer
         self.lateness: NDArray[np.float64] = np.zeros(len(arrivals))  # (n,) seconds from intended to real sending
-        self._arrivals = arrivals
+        self.arrivals = arrivals
         self._send = send
         self._began = 0.0
         self._stopped = threading.Event()
@@ -37,7 +37,7 @@ class OpenLoop:
         def begin(index: int) -> None:
             if self._stopped.is_set():  # it was queued behind what ended the load
                 return
-            self.lateness[index] = time.monotonic() - self._began - self._arrivals[index]
+            self.lateness[index] = time.monotonic() - self._began - self.arrivals[index]
             try:
                 on_sent(index)
             except Exception as error:
@@ -64,14 +64,14 @@ class OpenLoop:
             raise self._error
 
     def _keep_time(self, loop: asyncio.AbstractEventLoop, begin: Callable[[int], None]) -> None:
-        for index, at in enumerate(self._arrivals.tolist()):
+        for index, at in enumerate(self.arrivals.tolist()):
             if self._stopped.wait(max(0.0, self._began + at - time.monotonic())):
                 return
             loop.call_soon_threadsafe(begin, index)
 
     async def _one(self, index: int) -> None:
         if await self._send(index):
-            self.latencies[index] = time.monotonic() - self._began - self._arrivals[index]
+            self.latencies[index] = time.monotonic() - self._began - self.arrivals[index]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

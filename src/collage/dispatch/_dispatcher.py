@@ -241,6 +241,7 @@ class Dispatcher:
         return DispatchView(
             waiting=self._ledger.waiting,
             in_flight=self._ledger.open,
+            groups=len(self._ledger.groups.open),
             patience=learnt.patience if known and policy.accept != "first" else None,
             trigger=self._plan.any.age if known and self._plan.any.age < NEVER else None,
             balance=self._ledger.budget.balance,

@@ -61,6 +61,7 @@ class DispatchView(NamedTuple):
 
     waiting: int  # queries without a running single
     in_flight: int  # queries without an outcome
+    groups: int  # groups with an open query in them
     patience: float | None  # how long singles are preferred
     trigger: float | None  # age at which a backup is wanted
     balance: float  # extra work that may be spent now, worker-seconds
