@@ -41,7 +41,7 @@ class ChaosSettings(_Part):
     faults: tuple[str, ...] = Field(default=(), description="which; empty: all")
     workers: int = Field(default=8, ge=2, le=64)
     remotes: int = Field(
-        default=3, ge=2, le=16, description="of the workers, those on remote servers, where there are any"
+        default=3, ge=1, le=16, description="of the workers, those on remote servers, where there are any"
     )
     single_seconds: float = Field(default=0.02, gt=0, description="what a single takes, give or take a fifth")
     collage_seconds: float = Field(default=0.02, gt=0, description="what a collage takes, give or take a fifth")
