@@ -160,4 +160,5 @@ def test_the_experiments_that_are_shipped_can_be_run(path: Path) -> None:
     experiment = load_experiment(path)
     assert experiment.name == path.stem
     assert experiment.question.endswith("?")
-    assert (experiment.full.queries, experiment.full.seeds) == (100_000, 5)
+    assert experiment.full.queries >= 100_000
+    assert experiment.full.seeds >= 5
