@@ -68,7 +68,7 @@ class Gateway:
             _, errors = self.process.communicate()
             pytest.fail(f"the gateway did not start: {said} {errors}")
         self.grpc = said.partition("gRPC at ")[2].partition("\n")[0]
-        self.address = self.url.removeprefix("http://")
+        self.address = self.url.partition("://")[2]
         host, _, port = self.address.partition(":")
         self.host, self.port = host, int(port)
 

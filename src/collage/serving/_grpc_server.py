@@ -9,6 +9,7 @@ import grpc.aio
 from collage.exceptions import SettingsError
 from collage.serving._gateway import Gateway
 from collage.serving._grpc_handlers import grpc_handler
+from collage.serving.safety import Tls
 
 _KEEP_ALIVE_SECONDS = 60  # a client that is silent for so long is asked whether it is there
 _KEEP_ALIVE_TIMEOUT = 20
@@ -17,7 +18,7 @@ _KEEP_ALIVE_TIMEOUT = 20
 class GrpcServer:
     """Bound when it is made, so that a taken port is said at once; heard from `start` on."""
 
-    def __init__(self, gateway: Gateway, host: str, port: int) -> None:
+    def __init__(self, gateway: Gateway, host: str, port: int, tls: Tls | None = None) -> None:
         """Raises SettingsError where the address cannot be listened on."""
         settings = gateway.settings
         self._server: Any = grpc.aio.server(
@@ -34,7 +35,11 @@ class GrpcServer:
         )
         address = f"[{host}]" if ":" in host else host
         try:
-            self.port: int = self._server.add_insecure_port(f"{address}:{port}")
+            self.port: int = (
+                self._server.add_insecure_port(f"{address}:{port}")
+                if tls is None
+                else self._server.add_secure_port(f"{address}:{port}", tls.grpc_credentials())
+            )
         except RuntimeError:
             raise SettingsError(f"grpc_port: {host}:{port} cannot be listened on") from None
         self.address = f"{address}:{self.port}"

@@ -15,6 +15,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from collage.serving._settings import ServingSettings
+from collage.serving.safety import CERTIFICATE, certificate_names
 
 _MAX_HEAD_BYTES = 64 * 1024
 _LINGER_SECONDS = 2.0
@@ -28,6 +29,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._certificate: tuple[str, ...] = ()  # the names in the client's, verified
         self._reading_head = True
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -36,7 +38,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
+        self._certificate = certificate_names(transport.get_extra_info("peercert"))
         self._close_after(self.head_seconds)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._certificate:
+            self.scope[CERTIFICATE] = self._certificate  # type: ignore[literal-required] # ours
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()

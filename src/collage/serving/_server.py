@@ -19,6 +19,7 @@ from collage.serving._http_app import create_app, make_gateway
 from collage.serving._http_gate import Gate
 from collage.serving._http_protocol import guarded
 from collage.serving._settings import ServingSettings
+from collage.serving.safety import Tls
 
 if TYPE_CHECKING:
     from collage.serving._grpc_server import GrpcServer
@@ -50,11 +51,12 @@ async def _run(
     settings: ServingSettings, plane: DataPlane, on_ready: Callable[[str], None], on_grpc: Callable[[str], None]
 ) -> None:
     stop = _Stop()
+    tls = Tls.of(settings)
     listening = _listen(settings.host, settings.port)
     gate = Gate(settings.max_held_bytes)
     gateway = make_gateway(plane, settings, gate)
-    server = _Server(_config(gateway))
-    calls = _grpc(gateway)
+    server = _Server(_config(gateway, tls))
+    calls = _grpc(gateway, tls)
     with stop.on_signals(), listening:
         try:
             # Start-up: workers first, so that whoever can connect is answered.
@@ -65,7 +67,8 @@ async def _run(
                 on_grpc(calls.address)
             listening.listen(_BACKLOG)
             serving = asyncio.create_task(server.serve(sockets=[listening]))
-            on_ready(_url(settings.host, listening))
+            renewing = None if tls is None else asyncio.create_task(tls.look_after())
+            on_ready(_url(settings.host, listening, tls))
 
             # The loop is uvicorn's.
             await stop.unless_first(asyncio.shield(serving))
@@ -82,6 +85,8 @@ async def _run(
             server.should_exit = True
             if calls is not None:
                 await calls.stop(_CLOSE_SECONDS)
+        if renewing is not None:
+            renewing.cancel()
         await serving
 
 
@@ -136,21 +141,22 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _grpc(gateway: Gateway) -> GrpcServer | None:
+def _grpc(gateway: Gateway, tls: Tls | None) -> GrpcServer | None:
     port = gateway.settings.grpc_port
     if port is None:
         return None
     from collage.serving._grpc_server import GrpcServer  # noqa: PLC0415 - 0.2 s, which those without it need not pay
 
-    return GrpcServer(gateway, gateway.settings.host, port)
+    return GrpcServer(gateway, gateway.settings.host, port, tls)
 
 
-def _config(gateway: Gateway) -> uvicorn.Config:
+def _config(gateway: Gateway, tls: Tls | None) -> uvicorn.Config:
     settings = gateway.settings
     return uvicorn.Config(
         create_app(gateway),
         http=guarded(settings),
         ws="none",
+        ssl_context_factory=None if tls is None else lambda *_: tls.context,
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -188,9 +194,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _url(host: str, listening: socket.socket) -> str:
-    port = listening.getsockname()[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(host: str, listening: socket.socket, tls: Tls | None) -> str:
+    port, scheme = listening.getsockname()[1], "http" if tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _say_ready(url: str) -> None:

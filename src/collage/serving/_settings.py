@@ -155,6 +155,16 @@ class ServingSettings(BaseSettings):
     )
     admin_keys: tuple[Digest, ...] = Field((), description="digests of the keys that may do all but classify")
     monitor_keys: tuple[Digest, ...] = Field((), description="digests of the keys that may read metrics and status")
+    tls_certificate: OptionalPath = Field(
+        None, description="PEM file of the gateway's certificate and its chain: HTTPS, and TLS for gRPC; 'none': plain"
+    )
+    tls_key: OptionalPath = Field(None, description="PEM file of its private key")
+    tls_client_ca: OptionalPath = Field(
+        None, description="PEM file of those who sign clients' certificates; 'none': clients need none"
+    )
+    tls_clients: Literal["required", "optional"] = Field(
+        "required", description="whether each client must have a certificate of `tls_client_ca`, or only may"
+    )
     open: bool = Field(False, description="listen for other machines even where neither key nor certificate is needed")
 
     # How it is watched
@@ -187,10 +197,12 @@ class ServingSettings(BaseSettings):
         if self.max_images > self.max_queue:
             raise ValueError(f"max_images ({self.max_images}) must be at most max_queue ({self.max_queue})")
         check_owners(self.tenants, operators={"admin_keys": self.admin_keys, "monitor_keys": self.monitor_keys})
-        if not (self.tenants or self.open or self.local):
+        self._fits_tls()
+        certified = self.tls_client_ca is not None and self.tls_clients == "required"
+        if not (self.tenants or certified or self.open or self.local):
             raise ValueError(
                 f"host: {self.host} lets other machines connect, and whoever does may ask: set tenants"
-                " (collage key new NAME), or say open = true"
+                " (collage key new NAME) or tls_client_ca, or say open = true"
             )
         return self
 
@@ -201,6 +213,15 @@ class ServingSettings(BaseSettings):
             return None
         window = min(_WINDOW_SECONDS, self.scale_down_seconds)
         return Scaling(self.min_workers, self.max_workers, self.target_utilisation, window, self.scale_down_seconds)
+
+    def _fits_tls(self) -> None:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_key: a certificate and its key belong together; one of the two is not set")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca: clients show certificates only over TLS; set tls_certificate, too")
+        named = [name for name, tenant in self.tenants.items() if tenant.certificates]
+        if named and self.tls_client_ca is None:
+            raise ValueError(f"tenants.{named[0]}.certificates: nobody checks them; set tls_client_ca, too")
 
     @property
     def local(self) -> bool:

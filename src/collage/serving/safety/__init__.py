@@ -5,11 +5,13 @@ from collage.serving.safety._calls import admitted
 from collage.serving.safety._guard import Guard, Need
 from collage.serving.safety._keys import digest, new_key
 from collage.serving.safety._metrics import GuardState
-from collage.serving.safety._routes import charged, guarded, need_of
+from collage.serving.safety._routes import CERTIFICATE, charged, guarded, need_of
 from collage.serving.safety._settings import Digest, TenantName, TenantSettings, check_owners
 from collage.serving.safety._tenants import Admission, Tenant
+from collage.serving.safety._tls import Tls, certificate_names
 
 __all__ = [
+    "CERTIFICATE",
     "Admission",
     "Call",
     "Digest",
@@ -19,7 +21,9 @@ __all__ = [
     "Tenant",
     "TenantName",
     "TenantSettings",
+    "Tls",
     "admitted",
+    "certificate_names",
     "charged",
     "check_owners",
     "current_call",
