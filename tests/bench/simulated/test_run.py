@@ -117,3 +117,19 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: str) -> N
     path.write_text(content)
     with pytest.raises(SettingsError, match=r"x\.jsonl"):
         PointJournal(path)
+
+
+def test_results_of_an_older_form_are_run_anew_and_what_is_none_is_refused(
+    make_experiment: MakeExperiment, tmp_path: Path, counted: Counter[str]
+) -> None:
+    path, all_points = tmp_path / "x.jsonl", asked(make_experiment(seeds=1))
+    run_points(all_points, PointJournal(path))
+    first, *others = path.read_text().splitlines()
+    old = json.loads(first)
+    old["result"] = {"queries": 400, "a_field_of_old": 1}
+    path.write_text("\n".join([json.dumps(old), *others]) + "\n")
+    run_points(all_points, PointJournal(path))
+    assert sorted(counted.values()) == [1] * (len(all_points) - 1) + [2]
+    path.write_text('{"something": "else"}\n')
+    with pytest.raises(SettingsError, match="is no journal of simulated points"):
+        PointJournal(path)
