@@ -50,9 +50,9 @@ def assess(
     """Evaluate on the test images of `dataset` (default: the single card's); returns the summary that `out` then holds.
 
     Numbers in `out` of the same files, images and settings are kept, unless `again`. `told` hears which model is
-    evaluated and its share done, 0..1. beside: further backups, whose numbers stay in the summary of `out` even when they
-    are not given the next time, as long as the single is the same: what was trained for comparison only. Raises DataMissing, and ModelError for a backup of another single or a dataset
-    of other classes.
+    evaluated and its share done, 0..1. beside: further backups, whose numbers stay in the summary of `out` even when
+    they are not given the next time, as long as the single is the same: what was trained for comparison only. Raises
+    DataMissing, and ModelError for a backup of another single or a dataset of other classes.
     """
     for backup in (*backups, *beside):
         check_bound(single, backup)
