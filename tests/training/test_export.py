@@ -127,8 +127,10 @@ def test_an_exported_model_becomes_its_net_again(tiny: Any, role: str) -> None:
     assert model.card.net == json.loads((run / "settings.json").read_text())["model"]["net"]
 
 
-# These were exported with their norms folded in.
-@pytest.mark.parametrize("name", ["fashion-mnist-single", "fashion-mnist-collage-3x3", "fashion-mnist-cheap"])
+# Norms and convolutions are one in the files.
+@pytest.mark.parametrize(
+    "name", ["fashion-mnist-single", "fashion-mnist-collage-3x3", "fashion-mnist-collage-3x3-cheap"]
+)
 def test_shipped_models_answer_as_their_nets(name: str) -> None:
     model = load_model(name)
     side = 28 * (model.card.grid or 1)

@@ -29,7 +29,7 @@ class Models(_Part):
 
     single: str = "fashion-mnist-single"
     collage: str | None = "fashion-mnist-collage-3x3"
-    cheap: str | None = "fashion-mnist-cheap"
+    cheap: str | None = "fashion-mnist-collage-3x3-cheap"
     batch: str | None = None
     parity: str | None = None
     learned: str | None = None
