@@ -23,6 +23,7 @@ from collage.training import (  # noqa: E402
     export_model,
     run_training,
 )
+from collage.training._order import mixed_order  # noqa: E402
 from collage.zoo import check_bound, load_model  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -92,14 +93,36 @@ def test_validation_rebuilds_each_position_in_turn(make_parity: MakeParity) -> N
         wrong = 0
 
         def forward(self, parity: Any) -> Any:
-            sums = answers[torch.arange(26) % 25].view(13, 2, 3).sum(1)
+            sums = answers[order].view(13, 2, 3).sum(1)
             sums[: self.wrong, 0] += 5
             return sums
 
-    net = Sums()
+    net, order = Sums(), mixed_order(25, 2)
     assert task.validate(net) == 1.0
     net.wrong = 13
-    assert task.validate(net) == pytest.approx(np.mean(labels[np.arange(26) % 25] == 0))
+    assert task.validate(net) == pytest.approx(np.mean(labels[order.numpy()] == 0))
+
+
+def test_groups_for_validation_mix_classes_that_the_dataset_keeps_apart(make_parity: MakeParity) -> None:
+    from collage.data import PixelSet
+
+    labels = np.repeat(np.arange(3), 40)  # class by class, as image folders are
+    images = PixelSet(np.zeros((120, 16, 16, 1), np.uint8), labels, list("abc"))
+    answers = torch.nn.functional.one_hot(torch.from_numpy(labels), 3).float()
+    task = ParityTask(images, images, make_parity(k=2), None, answers)  # type: ignore[arg-type]
+
+    class Mean(torch.nn.Module):
+        """Knows no more than what the sums are on average: the answer is then any class but the other image's."""
+
+        def forward(self, parity: Any) -> Any:
+            return torch.tensor([0.68, 0.67, 0.66]).expand(len(parity), 3)
+
+    # Right for one of the two other classes where classes differ; never where a group is all one class.
+    assert 0.2 < task.validate(Mean()) < 0.5
+    order = mixed_order(120, 7)
+    assert len(order) == 126
+    assert sorted(order[:120].tolist()) == list(range(120))
+    assert torch.equal(order, mixed_order(120, 7))
 
 
 @pytest.mark.parametrize("encoder", ["sum", "concat"])

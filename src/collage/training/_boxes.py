@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from collage.codes import BoxesCode
 from collage.training._collages import CollageTask, assemble
+from collage.training._order import mixed_order
 from collage.training._teacher import distillation_loss
 from collage.training._views import normalise_batch
 
@@ -51,7 +52,7 @@ class BoxTask(CollageTask):
         """A_d on collages of all validation images, every tile filled, decoded as serving does."""
         settings, (pixels, labels) = self._settings, self._validation
         code = BoxesCode(self.grid, settings.preprocessing, self._classes)
-        index = torch.arange(-(-len(labels) // self.tiles) * self.tiles) % len(labels)
+        index = mixed_order(len(labels), self.tiles)
         right, step = 0, 64 * self.tiles
         for start in range(0, len(index), step):
             part = index[start : start + step]

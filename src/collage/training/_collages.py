@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from collage.data import UNLABELLED, PixelSet
+from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
 from collage.training._single import to_planes
 from collage.training._strange import draw_strange
@@ -78,18 +79,17 @@ class CollageTask:
 
     @torch.no_grad()
     def validate(self, net: nn.Module) -> float:
-        """A_d on collages of all validation images, every tile filled (the last collage reuses the first images)."""
+        """A_d on collages of all validation images, every tile filled."""
         pixels, labels = self._validation
-        count = -(-len(labels) // self.tiles) * self.tiles
-        index = torch.arange(count) % len(labels)
+        index = mixed_order(len(labels), self.tiles)
         right, step = 0, 64 * self.tiles
-        for start in range(0, count, step):
+        for start in range(0, len(index), step):
             part = index[start : start + step]
             canvas = assemble(normalise_batch(pixels[part], self._settings.preprocessing), self.grid)
             with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):
                 outputs = net(canvas.contiguous(memory_format=torch.channels_last))  # (B, g*g, classes + 1)
             right += int((outputs.flatten(0, 1).argmax(1) == labels[part]).sum())
-        return right / count
+        return right / len(index)
 
 
 def assemble(tiles: Tensor, grid: int) -> Tensor:

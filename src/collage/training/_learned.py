@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from collage.data import PixelSet
 from collage.nets import LearnedNet
+from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
 from collage.training._single import to_planes
 from collage.training._teacher import Teacher, distillation_loss
@@ -61,20 +62,19 @@ class LearnedTask:
 
     @torch.no_grad()
     def validate(self, net: nn.Module) -> float:
-        """A_d: the mean over positions, each missing in turn (the last group reuses the first images)."""
+        """A_d: the mean over positions, each missing in turn."""
         assert isinstance(net, LearnedNet)  # the average of the one that is trained
         pixels, labels = self._validation
-        k, count = self._k, -(-len(labels) // self._k) * self._k
-        index = torch.arange(count) % len(labels)
+        k, index = self._k, mixed_order(len(labels), self._k)
         right, step = 0, 256 * k
-        for start in range(0, count, step):
+        for start in range(0, len(index), step):
             part = index[start : start + step]
             groups = _grouped(normalise_batch(pixels[part], self._settings.preprocessing), k)
             with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):
                 outputs = net(groups.contiguous(memory_format=torch.channels_last))  # (B, classes)
             rebuilt = net.decoder.rebuild(self._answers[part].view(len(groups), k, -1), outputs.float())
             right += int((rebuilt.flatten(0, 1).argmax(1) == labels[part]).sum())
-        return right / count
+        return right / len(index)
 
 
 def _grouped(images: Tensor, k: int) -> Tensor:

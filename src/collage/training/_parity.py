@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from collage.codes import concat_layout
 from collage.data import PixelSet
+from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
 from collage.training._single import to_planes
 from collage.training._teacher import Teacher, distillation_loss
@@ -64,12 +65,11 @@ class ParityTask:
 
     @torch.no_grad()
     def validate(self, net: nn.Module) -> float:
-        """A_d: the mean over positions, each missing in turn (the last group reuses the first images)."""
+        """A_d: the mean over positions, each missing in turn."""
         pixels, labels = self._validation
-        k, count = self._k, -(-len(labels) // self._k) * self._k
-        index = torch.arange(count) % len(labels)
+        k, index = self._k, mixed_order(len(labels), self._k)
         right, step = 0, 512 * k
-        for start in range(0, count, step):
+        for start in range(0, len(index), step):
             part = index[start : start + step]
             images = normalise_batch(pixels[part], self._settings.preprocessing)
             parity = encode_groups(images, k, self._encoder)
@@ -78,7 +78,7 @@ class ParityTask:
             answers = self._answers[part].view(len(outputs), k, -1)  # (B, k, classes)
             rebuilt = outputs.unsqueeze(1) - (answers.sum(1, keepdim=True) - answers)  # (B, k, classes)
             right += int((rebuilt.flatten(0, 1).argmax(1) == labels[part]).sum())
-        return right / count
+        return right / len(index)
 
 
 def encode_groups(images: Tensor, k: int, encoder: Literal["sum", "concat"]) -> Tensor:
