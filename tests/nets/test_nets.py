@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Literal
 
 import pytest
@@ -20,6 +22,7 @@ from collage.nets import (  # noqa: E402
     count_macs,
     count_params,
 )
+from collage.nets._blocks import BasicBlock  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -113,3 +116,33 @@ def test_no_neighbour_reaches_an_isolated_tile(backbone: WhitenedNetSettings | R
         after = net(other)
         assert torch.equal(after[:, tile], before[:, tile])
         assert not torch.isclose(after, before).all(2)[:, [t for t in range(grid * grid) if t != tile]].any()
+
+
+# As narrow as the nets that `collage distill` chooses where a call may cost little.
+NARROW = """
+import torch
+from collage.nets import ResidualNetSettings, build_net
+
+for width in (4, 8, 12):
+    settings = ResidualNetSettings(stem=width, widths=(width, 2 * width), blocks=(1, 1))
+    net = build_net(settings, channels=3, classes=2, grid=None).to(memory_format=torch.channels_last)
+    images = torch.randn(63, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    for _ in range(3):
+        net(images).square().mean().backward()
+"""
+
+
+def test_narrow_nets_train_without_breaking_the_heap() -> None:
+    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_a_shortcut_is_the_same_in_training() -> None:
+    block, images = BasicBlock(4, 8, 2), torch.randn(2, 4, 7, 7)
+    convolution, norm = block.shortcut.children()
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    norm.momentum = 1.0
+    assert block.train()(images).shape == (2, 8, 4, 4)
+    seen = convolution(images)  # (2, 8, 4, 4): with its stride, as in evaluation
+    torch.testing.assert_close(norm.get_buffer("running_mean"), seen.mean((0, 2, 3)))
+    torch.testing.assert_close(norm.get_buffer("running_var"), seen.var((0, 2, 3), unbiased=True))
