@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 _Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+_Together = Annotated[Path, typer.Option(help="File of all such studies; this one's part of it is written.")]
 
 fleet = typer.Typer(name="fleet", help="Studies: elastic workers, several gateways, the edge.", no_args_is_help=True)
 
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
 @fleet.command()
 def elastic(
     out: _Out = Path("results/elastic"),
+    together: _Together = Path("results/fleet.json"),
     step_seconds: float = typer.Option(60.0, min=5, help="Seconds of each step of the load."),
     load: float = typer.Option(1.5, min=0.1, help="Workers that the first step keeps busy."),
     most: int = typer.Option(8, min=2, max=64, help="The most workers."),
@@ -27,17 +29,17 @@ def elastic(
     """A load that doubles and halves, and local workers that follow it. It takes five steps' time."""
     from rich.console import Console
 
-    from collage.bench.fleet import ElasticPlan, run_elastic, summarise_elastic, write_elastic
+    from collage.bench.fleet import ElasticPlan, run_elastic, summarise_elastic, update_fleet_json, write_elastic
     from collage.cli._bars import progress_bars
 
     plan = ElasticPlan(step_seconds=step_seconds, load=load, most=most)
     console = Console()
     with progress_bars(console) as told:
         result = run_elastic(plan, lambda share: told("load", share))
-    paths = write_elastic(
-        result, out, f"collage fleet elastic --step-seconds {step_seconds:g} --load {load:g} --most {most}"
-    )
+    command = f"collage fleet elastic --step-seconds {step_seconds:g} --load {load:g} --most {most}"
+    paths = [*write_elastic(result, out, command), together]
     found = summarise_elastic(result)
+    update_fleet_json(together, "elastic", found | {"command": command})
     fewest, most_there = found["workers_least"], found["workers_most"]
     console.print(f"{found['requests']} queries, {found['lost']} lost; {fewest} to {most_there} workers")
     console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)

@@ -8,12 +8,15 @@ from collage.bench.fleet._elastic import (
     summarise_elastic,
     write_elastic,
 )
+from collage.bench.fleet._store import FleetPart, update_fleet_json
 
 __all__ = [
     "ElasticPlan",
     "ElasticResult",
+    "FleetPart",
     "Moment",
     "run_elastic",
     "summarise_elastic",
+    "update_fleet_json",
     "write_elastic",
 ]
