@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +64,9 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(config: Path) -> None:
     tasks = Path(f"/proc/{process.pid}/task").iterdir()
     children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
     assert len(children) >= 2
+    blocked = re.compile(r"SigBlk:\s*(\w+)")
+    masks = [int(blocked.findall(Path(f"/proc/{pid}/status").read_text())[0], 16) for pid in children]
+    assert sum(bool(mask >> signal.SIGINT - 1 & 1) for mask in masks) >= 2  # and so from before their first line
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the whole group
     said, errors = process.communicate()
     assert process.returncode == 130, errors

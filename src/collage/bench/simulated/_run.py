@@ -84,7 +84,8 @@ def _beside(left: Sequence[Point], finished: int, journal: PointJournal, on_step
     pool = ProcessPoolExecutor(jobs, context, _begin, (counter, stop))
     try:
         with _interrupts() as interrupted:
-            running: dict[Future[PointResult], Point] = {pool.submit(_run_counted, point): point for point in left}
+            with _unheard_by_children():
+                running: dict[Future[PointResult], Point] = {pool.submit(_run_counted, point): point for point in left}
             while running and not interrupted:
                 ended, _ = wait(running, _POLL, FIRST_COMPLETED)
                 for future in ended:
@@ -118,16 +119,25 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def _unheard_by_children() -> Iterator[None]:
+    """Processes started inside never hear Ctrl-C, from their birth on: it is the parent's, who stops them itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 # In a process of the pool: queries that all of them have simulated, and whether they are to stop.
 _counter: Any = None
 _stop: Any = None
 
 
 def _begin(counter: Any, stop: Any) -> None:
-    """What a process of the pool starts with. Ctrl-C is the parent's to handle: it stops its processes itself."""
+    """What a process of the pool starts with."""
     global _counter, _stop
     _counter, _stop = counter, stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_counted(point: Point) -> PointResult:
