@@ -10,6 +10,8 @@ import typer
 _Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 _Together = Annotated[Path, typer.Option(help="File of all such studies; this one's part of it is written.")]
 
+_CONFIGS = ["gateways", "gateways-skew", "gateways-trace"]
+
 fleet = typer.Typer(name="fleet", help="Studies: elastic workers, several gateways, the edge.", no_args_is_help=True)
 
 
@@ -43,3 +45,44 @@ def elastic(
     fewest, most_there = found["workers_least"], found["workers_most"]
     console.print(f"{found['requests']} queries, {found['lost']} lost; {fewest} to {most_there} workers")
     console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)
+
+
+@fleet.command()
+def gateways(
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(help="An experiment's file; may be given again. Absent: experiments/fleet/gateways*.toml."),
+    ] = None,
+    out: _Out = Path("results/gateways"),
+    together: _Together = Path("results/fleet.json"),
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Points at a time, each on a core of its own.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="A first look: fewer queries, one seed.")] = False,
+    runs: Annotated[Path, typer.Option(help="Folder for what an unfinished run has so far.")] = Path("runs"),
+) -> None:
+    """Several gateways before one pool of workers, in virtual time: what they share, and what that is worth."""
+    from rich.console import Console
+
+    from collage.bench.fleet import gateway_rows, update_fleet_json, write_gateways
+    from collage.bench.simulated import PointJournal, load_experiment, points, terminal_table
+    from collage.cli._simulate_run import run_experiment
+
+    files = config or [Path("experiments/fleet") / f"{name}.toml" for name in _CONFIGS]
+    experiments = [load_experiment(path) for path in files]  # all of them, before any is run
+    console = Console()
+    console = Console(width=max(console.width, 150))
+    found, paths = [], []
+    for path, experiment in zip(files, experiments, strict=True):
+        size = experiment.size("quick" if quick else "usual")
+        done = run_experiment(
+            experiment, points(experiment, size), PointJournal(runs / f"{experiment.name}.points.jsonl"), jobs, console
+        )
+        if done is None:
+            console.print("stopped; the same command goes on from there")
+            raise typer.Exit(130)
+        rows, merged = done
+        console.print(terminal_table(rows, title=experiment.title))
+        command = f"collage fleet gateways --config {path.name if path.is_absolute() else path}{' --quick' * quick}"
+        paths += write_gateways(out, experiment, size, rows, merged, command=command)
+        found += gateway_rows(rows, command)
+    update_fleet_json(together, "gateways", found)
+    console.print("written: " + ", ".join(map(str, [*paths, together])), soft_wrap=True)

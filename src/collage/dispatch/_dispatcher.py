@@ -233,6 +233,11 @@ class Dispatcher:
         """Counts since the start."""
         return self._ledger.stats
 
+    @property
+    def waiting(self) -> int:
+        """Queries without a running single."""
+        return self._ledger.waiting
+
     def view(self, now: float) -> DispatchView:
         """The moment, for metrics and pages."""
         learnt, policy = self._learnt, self.policy

@@ -213,6 +213,27 @@ class Network(Part):
     )
 
 
+class Gateways(Part):
+    """Several gateways before one pool of workers, each with a dispatcher, groups and a budget of its own.
+
+    A query goes to one of them at random. Of the pool's designs, with `own` and `lend` a worker is one gateway's at a
+    time; with the others it is everybody's, and a job may wait behind another gateway's.
+    """
+
+    count: int = Field(default=1, ge=1, le=256, description="gateways; each has at least one worker")
+    pool: Literal["own", "lend", "blind", "probe", "queue"] = Field(
+        default="own",
+        description="own: each has an equal share of the workers; lend: and is lent idle ones of the others; blind: "
+        "all send to all, knowing their own jobs only; probe: and ask a few workers before each job how many jobs they "
+        "have; queue: one queue for all, which workers take jobs from",
+    )
+    busiest: float = Field(
+        default=1.0, ge=1, le=256, description="queries of the first gateway over the mean of all; the others are alike"
+    )
+    probes: int = Field(default=2, ge=2, le=64, description="probe: workers that are asked before a job")
+    look: float = Field(default=0.1, gt=0, le=60, description="lend: seconds between two looks at who has idle ones")
+
+
 class Cancelling(Part):
     """What becomes of a running job that nobody needs any more."""
 

@@ -13,10 +13,12 @@ from collage.exceptions import SettingsError
 from collage.simulation._again import Again
 from collage.simulation._arrivals import OpenLoop, Rounds, bursty, poisson, repeated
 from collage.simulation._costs import CallCost
+from collage.simulation._desks import Desk, Desks
 from collage.simulation._fleet import Fleet
 from collage.simulation._machines import make_machines
 from collage.simulation._outcomes import Table, load_tables
-from collage.simulation._parts import BurstyArrivals, RoundArrivals, TimestampArrivals, load_timestamps
+from collage.simulation._parts import BurstyArrivals, Gateways, RoundArrivals, TimestampArrivals, load_timestamps
+from collage.simulation._pools import POOLS
 from collage.simulation._result import PointResult
 from collage.simulation._scenario import Scenario, of_model
 from collage.simulation._simulator import Simulator
@@ -43,6 +45,10 @@ def run_point(
     scenario only, so that every policy meets the same ones. `progress` is told the arrivals so far, every 1,000.
     Raises SettingsError for too few workers, and for files that cannot be used.
     """
+    if scenario.gateways is not None:
+        return _run_several(
+            policy, scenario, scenario.gateways, queries=queries, seed=seed, warmup=warmup, grid=grid, progress=progress
+        )
     arrival_seed, image_seed, machine_seed, network_seed, again_seed = np.random.SeedSequence(seed).spawn(5)
     if isinstance(scenario.arrivals, RoundArrivals):
         a_round = scenario.arrivals.size
@@ -87,6 +93,92 @@ def run_point(
         tiles_sent=later.tiles_sent - stats.tiles_sent,
         shared=later.shared - stats.shared,
     )
+
+
+def _run_several(
+    policy: Policy,
+    scenario: Scenario,
+    gateways: Gateways,
+    *,
+    queries: int,
+    seed: int,
+    warmup: int,
+    grid: int | Sequence[int],
+    progress: Callable[[int], None],
+) -> PointResult:
+    """The same with several gateways. One of them meets what it would meet without this; so does every design."""
+    arrival_seed, image_seed, machine_seed, network_seed, gateway_seed = np.random.SeedSequence(seed).spawn(5)
+    if policy.dedicated or any(code.joint for code in policy.codes):
+        raise SettingsError("scenario: gateways: only policies whose workers run all models, and no joint code")
+    capacities = job_capacities(policy, grid, 2)
+    desks = [
+        Desk(number, Dispatcher(policy, capacity=capacities, seed=seed + 1_000_003 * number))
+        for number in range(gateways.count)
+    ]
+    tally = Tally(warmup, queries, _tables(policy, scenario, capacities), np.random.default_rng(image_seed))
+    marks: list[tuple[list[DispatchStats], float, float, float]] = []
+    arrivals = make_arrivals(scenario.model_copy(update={"gateway": 0.0}), np.random.default_rng(arrival_seed))
+    assert isinstance(arrivals, OpenLoop)  # the scenario has seen to it
+    loop = Desks(
+        desks,
+        arrivals,
+        tally,
+        chosen=_chosen(gateways, np.random.default_rng(gateway_seed)),
+        serial=scenario.gateway,
+        on_window=lambda: marks.append(
+            ([replace(desk.dispatcher.stats) for desk in desks], pool.computed, pool.extra, loop.now)
+        ),
+        progress=progress,
+    )
+    names = [f"w{index}" for index in range(scenario.workers)]
+    machines = make_machines(scenario, worker_roles(policy, names), machine_seed)
+    rng = np.random.default_rng(network_seed)
+    pool = POOLS[gateways.pool](loop, scenario, machines, call_costs(scenario, capacities), rng)
+    loop.begin(pool)
+    loop.run()
+    (stats, computed, extra, began), (later, in_the_end, extra_in_the_end, ended) = marks
+    busy, whole = in_the_end - computed, scenario.workers * (ended - began)
+
+    def sent(name: str) -> int:
+        return sum(getattr(after, name) - getattr(before, name) for before, after in zip(stats, later, strict=True))
+
+    return PointResult(
+        queries=queries,
+        latencies=tally.latencies.build(),
+        rounds=tally.rounds.build(),
+        answered=dict(tally.answered),
+        refused=dict(tally.refused),
+        right_given=tally.right_given,
+        right_single=tally.right_single,
+        images=tally.images,
+        gained={image: net for image, net in sorted(tally.gained.items()) if net},
+        # By when a job began, and of computing only: time that it waited at a worker is no work.
+        single_seconds=busy - (extra_in_the_end - extra),
+        extra_seconds=extra_in_the_end - extra,
+        busy_seconds=busy,
+        fleet_seconds=whole,
+        joules=busy * scenario.power.busy + (whole - busy) * scenario.power.idle,
+        backups_sent=sent("backups_sent"),
+        tiles_sent=sent("tiles_sent"),
+        busiest=loop.busiest.build(),
+        moved=pool.moved,
+    )
+
+
+def _chosen(gateways: Gateways, rng: np.random.Generator) -> Callable[[], int]:
+    """Which gateway gets the next query: at random, as a balancer that knows nothing does."""
+    count, first = gateways.count, gateways.busiest / gateways.count
+    drawn: list[float] = []
+
+    def choose() -> int:
+        if not drawn:
+            drawn.extend(rng.random(4096).tolist())
+        at = drawn.pop()
+        if at < first or count == 1:
+            return 0
+        return 1 + min(count - 2, int((at - first) / (1 - first) * (count - 1)))
+
+    return choose
 
 
 def job_capacities(policy: Policy, grid: int | Sequence[int], k: int) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from collage.dispatch import Source, Why
@@ -37,6 +37,8 @@ class PointResult:
     backups_sent: int
     tiles_sent: int  # queries in them
     shared: int = 0  # queries that shared the jobs of another with the same image
+    busiest: LatencyHistogram = field(default_factory=LatencyHistogram)  # of several gateways, the busiest's answers
+    moved: int = 0  # workers that went from one of several gateways to another
     seeds: int = 1  # runs in it
 
     # Latency.
@@ -80,6 +82,11 @@ class PointResult:
     def p999(self) -> float:
         """Seconds."""
         return self.latencies.quantile(0.999)
+
+    @property
+    def busiest_p99(self) -> float:
+        """p99 of the busiest gateway's answers, seconds; NaN without several."""
+        return self.busiest.quantile(0.99)
 
     @property
     def round_mean(self) -> float:
@@ -156,6 +163,11 @@ class PointResult:
         return _share(self.shared, self.queries)
 
     @property
+    def moved_per_query(self) -> float:
+        """Workers that went to another gateway, for each query."""
+        return _share(self.moved, self.queries)
+
+    @property
     def backups_per_query(self) -> float:
         """Backup jobs started for each query."""
         return _share(self.backups_sent, self.queries)
@@ -194,6 +206,8 @@ def merge_points(points: Sequence[PointResult]) -> PointResult:
         backups_sent=sum(point.backups_sent for point in points),
         tiles_sent=sum(point.tiles_sent for point in points),
         shared=sum(point.shared for point in points),
+        busiest=LatencyHistogram.merged(point.busiest for point in points),
+        moved=sum(point.moved for point in points),
         seeds=sum(point.seeds for point in points),
     )
 

@@ -18,6 +18,7 @@ from collage.simulation._parts import (
     Cancelling,
     CostSettings,
     Crashes,
+    Gateways,
     Network,
     Part,
     Pauses,
@@ -51,6 +52,7 @@ class Scenario(Part):
     pauses: Pauses | None = Field(default=None, description="workers that stop at regular times")
     crashes: Crashes | None = Field(default=None, description="workers that die and come back")
     gateway: float = Field(default=0.0, ge=0, le=10, description="serial seconds that the gateway spends on each query")
+    gateways: Gateways | None = Field(default=None, description="several gateways before one pool; absent: one")
     network: Network | None = Field(default=None, description="the way between dispatcher and worker; absent: no time")
 
     overhead_share: float = Field(
@@ -101,7 +103,22 @@ class Scenario(Part):
             raise ValueError("outcomes.single: is needed, because accuracy is compared with the single's")
         if self.oracle and self.no_stragglers:
             raise ValueError("oracle: there is nothing to foresee with no_stragglers")
+        if self.gateways is not None:
+            self._fits_several(self.gateways)
         return self
+
+    def _fits_several(self, gateways: Gateways) -> None:
+        if gateways.count > self.workers:
+            raise ValueError(f"gateways.count: {gateways.count} for {self.workers} workers; each needs one")
+        if gateways.busiest > gateways.count:
+            raise ValueError("gateways.busiest: no gateway can get more than all queries (at most gateways.count)")
+        alone = {
+            "arrivals": self.arrivals.kind == "rounds", "repeats": self.repeats is not None,
+            "crashes": self.crashes is not None, "cancel": self.cancel.effect != "nothing", "oracle": self.oracle,
+            "network.slots": self.network is not None and self.network.slots > 1,
+        }  # fmt: skip
+        if unfit := [name for name, given in alone.items() if given]:
+            raise ValueError(f"{unfit[0]}: is not simulated with several gateways; leave it, or `gateways`, out")
 
     def changed(self, **changes: Any) -> Scenario:
         """The same with some values changed: changed(load=0.7, **{"times.slow_factor": 2}). Raises SettingsError."""

@@ -8,6 +8,7 @@ from collage.bench.fleet._elastic import (
     summarise_elastic,
     write_elastic,
 )
+from collage.bench.fleet._gateways import gateway_rows, write_gateways
 from collage.bench.fleet._store import FleetPart, update_fleet_json
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "ElasticResult",
     "FleetPart",
     "Moment",
+    "gateway_rows",
     "run_elastic",
     "summarise_elastic",
     "update_fleet_json",
     "write_elastic",
+    "write_gateways",
 ]

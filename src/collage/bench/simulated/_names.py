@@ -9,6 +9,8 @@ _NAMES = {
     "costs.collage.ratio": "a collage's cost",
     "trigger_quantile": "closing quantile",
     "patience_quantile": "patience quantile",
+    "gateways.count": "gateways",
+    "gateways.busiest": "queries of the busiest gateway, over the mean",
 }
 _SHARES = {"times.slow_share", "overhead_share", "budget"}
 

@@ -20,6 +20,7 @@ METRICS = {
     "p95": "p95, ms",
     "p99": "p99, ms",
     "p999": "p99.9, ms",
+    "busiest_p99": "p99 at the busiest gateway, ms",
     "round_mean": "mean of a round, ms",
     "round_std": "standard deviation of a round, ms",
     "round_p99": "p99 of a round, ms",

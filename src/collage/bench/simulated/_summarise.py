@@ -27,6 +27,7 @@ _MEASURES: dict[str, Callable[[PointResult], float]] = {
     "p95": lambda point: point.p95,
     "p99": lambda point: point.p99,
     "p999": lambda point: point.p999,
+    "busiest_p99": lambda point: point.busiest_p99,
     "round_mean": lambda point: point.round_mean,
     "round_std": lambda point: point.round_std,
     "round_p99": lambda point: point.round_p99,
@@ -36,6 +37,7 @@ _MEASURES: dict[str, Callable[[PointResult], float]] = {
     "utilisation": lambda point: point.utilisation,
     "energy_per_1000": lambda point: point.energy,
     "worker_seconds": lambda point: point.worker_seconds,
+    "moved_per_query": lambda point: point.moved_per_query,
 }
 
 
