@@ -121,7 +121,11 @@ class Gateway:
 
     def status(self) -> dict[str, Any]:
         """What /v1/status says."""
-        return cast("dict[str, Any]", json.loads(self.ask("GET", "/v1/status")[1]))
+        return self.json("/v1/status")
+
+    def json(self, path: str) -> dict[str, Any]:
+        """What a path says, as JSON."""
+        return cast("dict[str, Any]", json.loads(self.ask("GET", path)[1]))
 
     def classify(self, label: str) -> dict[str, Any]:
         """The answer for a picture of that label."""

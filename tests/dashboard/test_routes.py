@@ -125,3 +125,27 @@ def test_the_button_is_for_demonstrations_and_for_this_page_only(start_gateway: 
     assert status == 200
     assert b'"worker":"w0"' in content
     assert [worker["straggling_for"] > 0 for worker in gateway.status()["workers"]] == [True, False, False]
+
+
+def test_history_and_stories_of_a_query_that_a_collage_answered(start_gateway: Callable[..., Any]) -> None:
+    gateway = start_gateway(hold=0.05, demo=True, control_share=1.0)
+    gateway.ask("POST", "/demo/straggle?worker=w0")
+    backed: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(4) as pool:
+        while not any(story["outcome"] == "collage" for story in backed):
+            list(pool.map(gateway.classify, ["black", "dark", "light", "white"]))
+            backed = gateway.json("/v1/stories")["backed"]
+    story = next(story for story in backed if story["outcome"] == "collage")
+    (won,) = [job for job in story["jobs"] if job["won"]]
+    single = next(job for job in story["jobs"] if job["source"] == "single")
+    assert (won["source"], won["how"], won["ended"]) == ("collage", "done", pytest.approx(story["seconds"], abs=0.02))
+    assert single["ended"] > won["ended"]  # a control's loser runs to its end
+    assert story["control"]
+    assert gateway.json("/v1/stories")["last"]
+    while not (history := gateway.json("/v1/history?range=15m"))["points"]["at"]:
+        pass  # its first interval is not over
+    assert history["points"]["answers_single"][0] > 0
+    assert history["points"]["workers_up"] == [3.0] * len(history["points"]["at"])
+    assert gateway.json(f"/v1/history?since={history['points']['at'][-1] + 0.001}")["points"]["at"] == []
+    for query in ("range=1h", "since=yesterday"):
+        assert gateway.ask("GET", f"/v1/history?{query}")[0] == 400

@@ -27,6 +27,7 @@ from collage.dispatch import (
 from collage.engines import CancelEffect
 from collage.imaging import Preprocessing
 from collage.serving._driver import Answered, BackupJob, Driver
+from collage.serving._story import QueryStory
 
 PRE = Preprocessing(size=2, channels=1, mean=(0.0,), std=(1.0,))
 ROLES = frozenset({Role.SINGLE, Role.COLLAGE})
@@ -62,6 +63,7 @@ class Jobs:
         self.submitted: list[tuple[int, str, Role, np.ndarray]] = []
         self.cancelled: list[int] = []
         self.refuses = False
+        self.workers = ["a", "b"]
 
     async def start(self, listener: Driver) -> None:
         listener.worker_up("a", ROLES, 1)
@@ -113,12 +115,14 @@ class Stage:
     def __init__(self) -> None:
         self.dispatcher, self.engine, self.clock = Script(), Jobs(), Clock()
         self.seen: list[tuple[int, set[int]]] = []
+        self.stories: list[QueryStory] = []
         self.driver = Driver(
             self.dispatcher,  # type: ignore[arg-type]
             ReplicaCode(PRE, 3),
             [CollageCode(2, PRE, 3, unknown=True)],
             clock=self.clock,
             on_collage=self._on_collage,
+            on_settled=self.stories.append,
         )
 
     def _on_collage(self, job: BackupJob) -> None:
@@ -401,3 +405,63 @@ async def test_an_answer_may_be_of_another_query_that_is_settled_later(stage: St
     answer = await second
     assert (answer.scores.argmax(), answer.source) == (2, Source.SINGLE)
     assert stage.driver._queries == {}
+
+
+@staged
+async def test_a_story_goes_on_until_the_last_job_has_ended(stage: Stage) -> None:
+    stage.clock.now = 1.0
+    stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
+    stage.clock.now = 1.5
+    stage.submit(2.0, Start(2, "b", Source.COLLAGE, (1, 2), 4))
+    stage.clock.now = 2.0
+    stage.dispatcher.on(
+        "completed", Answer(1, Source.COLLAGE, 0.9, 2, 0), Cancel(1), Settled(1, control=False), Reject(2, Why.FAILED)
+    )
+    stage.driver.job_completed(2, tiles(1), 0.5)
+    (story,) = stage.stories
+    assert (story.query, story.entered, story.outcome, story.winner) == (1, 1.0, Source.COLLAGE, 2)
+    assert (story.seconds, story.without_backups) == (1.0, None)  # it is no control
+    single, collage = story.jobs
+    assert (collage.worker, collage.queries, collage.began, collage.ended, collage.how) == ("b", 2, 1.5, 2.0, "done")
+    assert (single.worker, single.queries, single.ended, single.how) == ("a", 1, None, "running")
+    stage.clock.now = 3.0
+    stage.driver.job_freed(1)
+    assert (single.ended, single.how) == (3.0, "cancelled")
+
+
+@staged
+async def test_a_control_tells_how_long_it_would_have_taken_without_backups(stage: Stage) -> None:
+    stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
+    stage.submit(1.0, Start(2, "a", Source.SINGLE, (2,)))
+    stage.submit(1.0, Start(3, "b", Source.COLLAGE, (1, 2), 4))
+    stage.clock.now = 1.0
+    answers = [Answer(query, Source.COLLAGE, 0.9, 3, place) for place, query in enumerate((1, 2))]
+    stage.dispatcher.on("completed", *answers)
+    stage.driver.job_completed(3, tiles(1, 1), 1.0)
+    assert stage.stories == []
+    stage.clock.now = 4.0
+    stage.dispatcher.on("completed", Settled(1, control=True))
+    stage.driver.job_completed(1, scores(1), 4.0)
+    stage.clock.now = 6.0
+    stage.dispatcher.on("worker", Settled(2, control=True))
+    stage.driver.worker_down("a", "it died")
+    told = [(story.seconds, story.without_backups, story.jobs[0].how) for story in stage.stories]
+    assert told == [(1.0, 4.0, "done"), (1.0, 6.0, "lost")]  # of the second: at least so long
+
+
+@staged
+async def test_each_workers_last_failure_is_kept_while_it_is_there(stage: Stage) -> None:
+    for query, worker in enumerate("aaba", 1):
+        stage.submit(1.0, Start(query, worker, Source.SINGLE, (query,)))
+    stage.driver.job_failed(1, "out of " + 400 * "memory")
+    assert stage.driver.failures["a"][1].startswith("a single: out of memory")
+    assert len(stage.driver.failures["a"][1]) == 200
+    stage.clock.now = 2.0
+    stage.driver.job_completed(2, scores(1)[:, :2], 0.1)
+    stage.driver.worker_down("b", "it died")
+    assert {worker: when for worker, (when, _) in stage.driver.failures.items()} == {"a": 2.0, "b": 2.0}
+    assert stage.driver.failures["a"][1].startswith("unusable output of a single: ")
+    assert stage.driver.failures["b"][1] == "it died"
+    stage.engine.workers.remove("b")
+    stage.driver.worker_down("b", "it was removed")
+    assert list(stage.driver.failures) == ["a"]

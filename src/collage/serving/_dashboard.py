@@ -1,4 +1,7 @@
-"""The first page: `/`, its files, what it shows (`/v1/status`, `/v1/collage.png`), and the demo's button.
+"""The first page: `/`, its files, what it shows, and the demo's button.
+
+What it shows: `/v1/status` (this moment), `/v1/history` (the last day), `/v1/stories` (a few queries, step by step) and
+`/v1/collage.png`.
 
 The page has no script or style but the files in static/, and its content policy allows nothing else.
 """
@@ -6,6 +9,7 @@ The page has no script or style but the files in static/, and its content policy
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +19,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from collage.exceptions import InvalidInput
 from collage.imaging import denormalise, image_from_pixels
 from collage.serving._http_errors import json_response
+from collage.serving._record import Record
 from collage.serving._status import Status
 
 if TYPE_CHECKING:
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
     from collage.serving._status import FloatArray
 
 _STATIC = Path(__file__).parent / "static"
-_FILES = ("dashboard.css", "dashboard.js", "icon.svg")
+_FILES = frozenset(path.name for path in _STATIC.iterdir() if path.name != "index.html")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -38,8 +44,8 @@ _LIVE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]:
-    """GET /, /static/..., /v1/status and /v1/collage.png; with the demo flag also POST /demo/straggle?worker=ID."""
-    status = Status(plane, settings)
+    """The page, its files and what it shows; with the demo flag also POST /demo/straggle?worker=ID."""
+    status, record = Status(plane, settings), Record(plane)
 
     async def page(_request: Request) -> Response:
         return FileResponse(_STATIC / "index.html", headers=_HEADERS)
@@ -52,6 +58,19 @@ def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]
 
     async def show_status(_request: Request) -> Response:
         return json_response(status.read(), headers=_LIVE)
+
+    async def show_history(request: Request) -> Response:
+        span = request.query_params.get("range", "15m")
+        if span not in record.history.series:
+            raise InvalidInput(f"{span[:20]!r}; one of {', '.join(record.history.series)} is needed", field="range")
+        try:
+            since = float(request.query_params.get("since", "0"))
+        except ValueError:
+            raise InvalidInput("a Unix time is needed", field="since") from None
+        return json_response(record.read(span, since), headers=_LIVE)
+
+    async def show_stories(_request: Request) -> Response:
+        return json_response(record.stories.told(time.monotonic()), headers=_LIVE)
 
     async def show_collage(request: Request) -> Response:
         version = request.query_params.get("version", "")
@@ -70,6 +89,8 @@ def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]
         Route("/", page),
         Route("/static/{name}", file),
         Route("/v1/status", show_status),
+        Route("/v1/history", show_history),
+        Route("/v1/stories", show_stories),
         Route("/v1/collage.png", show_collage),
     ]
     if settings.demo:

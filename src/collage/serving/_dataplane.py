@@ -12,9 +12,9 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from collage.dispatch import Autoscaler, Dispatcher, DispatchView, Policy, Source, Why, WorkerId, get_policy
 from collage.engines import Engine, Hold
@@ -29,6 +29,7 @@ from collage.serving._roster import Roster
 from collage.serving._scaling import follow_load
 from collage.serving._seen import CollageSeen
 from collage.serving._settings import ServingSettings
+from collage.serving._story import QueryStory
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -45,7 +46,8 @@ class DataPlane:
     (`LocalEngine`). Models are loaded and checked at once: raises ModelError and SettingsError.
 
     on_answered: called with every answer given. on_collage: called with every collage that comes back, and again when
-    one of its answers is given. Callbacks run on the event loop and must be quick.
+    one of its answers is given. on_settled: called with what became of each query. Callbacks run on the event loop and
+    must be quick. beside: coroutines that run from the start until the plane stops.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class DataPlane:
         self.policy = policy or get_policy(settings.policy, **settings.policy_overrides)
         self.on_answered: list[Callable[[Classified], None]] = []
         self.on_collage: list[Callable[[CollageSeen], None]] = []
+        self.on_settled: list[Callable[[QueryStory], None]] = []
+        self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._settings = settings
         self._parts = Parts(settings, self.policy)
         self.single = self._parts.single
@@ -73,7 +77,7 @@ class DataPlane:
         self._agreement = Agreement(self._parts.least_agreement())
         self.roster: Roster | None = None  # from the start on
         self.autoscaler = None if settings.scaling is None else Autoscaler(settings.scaling)
-        self._following: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         self._driver: Driver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._queries = 0  # taken in and without an outcome
@@ -114,23 +118,35 @@ class DataPlane:
         """What the worker's running jobs are."""
         return self._driver.running(worker) if self._driver else []
 
+    @property
+    def failures(self) -> Mapping[WorkerId, tuple[float, str]]:
+        """Each worker's last failure: when (time.monotonic), and what was said of it."""
+        return self._driver.failures if self._driver else {}
+
     async def start(self) -> None:
         """Start the workers. Raises ModelError where none could load its models."""
         codes = self._parts.backup_codes()
         self._driver = Driver(
-            self.dispatcher, self._parts.single_code(), codes, on_collage=self._saw, agreement=self._agreement
+            self.dispatcher,
+            self._parts.single_code(),
+            codes,
+            on_collage=self._saw,
+            agreement=self._agreement,
+            on_settled=self._settled,
         )
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="collage-decode")
         await self._driver.start(self.engine)
         self.roster = Roster(self._driver, self.engine, self._parts.added_roles())
+        beside = [work() for work in self.beside]
         if self.autoscaler is not None:
-            self._following = asyncio.create_task(follow_load(self.autoscaler, self.roster, self._driver))
+            beside.append(follow_load(self.autoscaler, self.roster, self._driver))
+        self._beside = [asyncio.create_task(work) for work in beside]
 
     async def stop(self, drain_seconds: float = 0.0) -> None:
         """Take nothing more in, let what is taken finish for so long, refuse the rest, stop the workers. Idempotent."""
         self._stopping = True
-        if self._following is not None:
-            self._following.cancel()
+        for task in self._beside:
+            task.cancel()
         if drain_seconds > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain_seconds):
@@ -249,6 +265,9 @@ class DataPlane:
         )
         _tell(self.on_answered, answer)
         return answer
+
+    def _settled(self, story: QueryStory) -> None:
+        _tell(self.on_settled, story)
 
     def _saw(self, backup: BackupJob) -> None:
         if self.on_collage and self.backup is not None:

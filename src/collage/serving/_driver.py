@@ -43,6 +43,7 @@ from collage.engines import Engine
 from collage.serving._agreement import Agreement
 from collage.serving._clock import LoopClock
 from collage.serving._drains import Drains
+from collage.serving._story import JobStory, QueryStory
 
 if TYPE_CHECKING:
     from collage.dispatch import Dispatcher, DispatchView
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float32]
 
 _log = logging.getLogger(__name__)
+
+_WORDS = 200  # characters that are kept of what a worker says of its failure
 
 
 class Timer(Protocol):
@@ -83,6 +86,7 @@ class _Query:
     single: FloatArray  # (C, H, W)
     tiles: Sequence[FloatArray]  # (C, H', W') for each backup code; empty: they take the single's
     result: asyncio.Future[Result]
+    story: QueryStory
     answers: dict[JobId, tuple[Source, TileAnswer]] = field(default_factory=dict)
     collages: list[JobId] = field(default_factory=list)  # it was in, and that came back; for watchers
     joints: list[JobId] = field(default_factory=list)  # parities it was in, and that came back
@@ -106,6 +110,7 @@ class _Job:
     worker: WorkerId
     queries: tuple[QueryId, ...]
     capacity: int
+    story: JobStory
     canvas: FloatArray | None = None  # kept for watchers only
 
 
@@ -115,6 +120,7 @@ class Driver:
     single: decodes the single's outputs (a replica code). backups: the policy's codes with models of their own, one
     for each size. clock: by default the monotonic one. on_collage: told when a collage has come back, and again
     whenever one of its answers is given. agreement: told of every control that both single and backup have answered.
+    on_settled: told what became of each query, once that is over; jobs that nobody waits for may still run then.
     """
 
     def __init__(
@@ -126,15 +132,18 @@ class Driver:
         clock: Clock | None = None,
         on_collage: Callable[[BackupJob], None] | None = None,
         agreement: Agreement | None = None,
+        on_settled: Callable[[QueryStory], None] | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.agreement = agreement or Agreement()
         self.workers_up: dict[WorkerId, tuple[frozenset[Role], int]] = {}  # their roles and slots
         self.drains = Drains(lambda worker: len(self.running(worker)))
+        self.failures: dict[WorkerId, tuple[float, str]] = {}  # each worker's last: when, on the clock, and what
         self._single = single
         self._backups = {(code.source, code.capacity): (index, code) for index, code in enumerate(backups)}
         self._clock: Clock = clock or LoopClock()
         self._on_collage = on_collage
+        self._on_settled = on_settled
         self._engine: Engine | None = None
         self._queries: dict[QueryId, _Query] = {}
         self._jobs: dict[JobId, _Job] = {}
@@ -196,7 +205,7 @@ class Driver:
         query = self._last_query
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         result.add_done_callback(partial(self._taken, query))
-        self._queries[query] = _Query(single, tiles, result)
+        self._queries[query] = _Query(single, tiles, result, QueryStory(query, self._clock.time()))
         submit = self.dispatcher.submit if digest is None else partial(self.dispatcher.submit, digest=digest)
         self._handle(submit, query, key, deadline, accept_degraded)
         return result
@@ -233,7 +242,9 @@ class Driver:
         """A worker is gone, and what it ran with it."""
         if self._engine is not None:
             self.workers_up.pop(worker, None)
-            self._jobs = {number: job for number, job in self._jobs.items() if job.worker != worker}
+            for number in [number for number, job in self._jobs.items() if job.worker == worker]:
+                self._jobs.pop(number).story.end(self._clock.time(), "lost")
+            self._failed(worker, why)
             self._handle(self.dispatcher.worker, worker, WorkerState.DOWN, frozenset(), 0)
 
     def job_completed(self, job: JobId, output: FloatArray, seconds: float) -> None:
@@ -243,7 +254,10 @@ class Driver:
             return
         try:
             answers = self._decode(kept, output)
+            kept.story.end(self._clock.time(), "done")
         except Exception as error:  # a ValueError says what is wrong; any other must not cost the queries either
+            kept.story.end(self._clock.time(), "failed")
+            self._failed(kept.worker, f"unusable output of a {kept.source}: {error}")
             _log.warning("worker %s: unusable output of a %s: %s", kept.worker, kept.source, error)
             self._handle(self.dispatcher.failed, job, str(error))
             return
@@ -266,13 +280,22 @@ class Driver:
 
     def job_failed(self, job: JobId, why: str) -> None:
         """No usable output."""
-        if self._jobs.pop(job, None) is not None:
+        if (kept := self._jobs.pop(job, None)) is not None:
+            kept.story.end(self._clock.time(), "failed")
+            self._failed(kept.worker, f"a {kept.source}: {why}")
             self._handle(self.dispatcher.failed, job, why)
 
     def job_freed(self, job: JobId) -> None:
         """A cancelled job has stopped."""
-        if self._jobs.pop(job, None) is not None:
+        if (kept := self._jobs.pop(job, None)) is not None:
+            kept.story.end(self._clock.time(), "cancelled")
             self._handle(self.dispatcher.freed, job)
+
+    def _failed(self, worker: WorkerId, why: str) -> None:
+        there = () if self._engine is None else self._engine.workers
+        self.failures = {name: last for name, last in self.failures.items() if name in there}
+        if worker in there:  # else it has been taken away, which is no failure
+            self.failures[worker] = self._clock.time(), why[:_WORDS]
 
     # Between: events in, actions out.
 
@@ -302,6 +325,7 @@ class Driver:
             case Answer(query, source, confidence, job):
                 owner = self._queries[query if action.of is None else action.of]
                 answered = Answered(owner.answers[job][1].scores, confidence, source, self._clock.time())
+                self._queries[query].story.end(answered.at, source, job, action.of)
                 self._resolve(self._queries[query], answered)
                 if (seen := self._collages.get(job)) is not None:
                     seen.used.add(action.position)
@@ -309,6 +333,7 @@ class Driver:
             case Decode(job, position):
                 self._handle(self.dispatcher.decoded, job, position, self._read(job, position))
             case Reject(query, why):
+                self._queries[query].story.end(self._clock.time(), why)
                 self._resolve(self._queries[query], why)
             case Cancel(job):
                 if self._engine is not None and job in self._jobs:
@@ -317,7 +342,11 @@ class Driver:
                 self._settle(self._queries.pop(query), control)
 
     def _start(self, start: Start) -> None:
-        job = self._jobs[start.job] = _Job(start.source, start.worker, start.queries, start.capacity)
+        story = JobStory(start.job, start.source, start.worker, len(start.queries), self._clock.time())
+        job = self._jobs[start.job] = _Job(start.source, start.worker, start.queries, start.capacity, story)
+        for query in start.queries:
+            if (kept := self._queries.get(query)) is not None:
+                kept.story.jobs.append(story)
         try:
             index, code = self._code(job)
             inputs = code.encode([self._tensor(query, index) for query in start.queries])  # (1, C, H, W)
@@ -391,6 +420,9 @@ class Driver:
             backup = [answer for source, answer in query.answers.values() if source.degraded]
             if single and backup:
                 self.agreement.add(bool(single[0].scores.argmax() == backup[0].scores.argmax()))
+        query.story.control = control
+        if self._on_settled is not None:
+            self._on_settled(query.story)
         for job in query.joints:
             self._joints.pop(job, None)
         for job in query.collages:

@@ -225,6 +225,19 @@ def _operating(settings: ServingSettings) -> Described:
             )
         },
         "/v1/status": {"get": _operation("status", "What the first page shows", _json("Status"))},
+        "/v1/history": {
+            "get": _operation(
+                "history",
+                "The first page's lines over time",
+                _json("History"),
+                400,
+                parameters=(
+                    _query("range", "15m, 3h or 24h; by default 15m", type="string"),
+                    _query("since", "a Unix time: only later points", type="number"),
+                ),
+            )
+        },
+        "/v1/stories": {"get": _operation("stories", "A few queries, step by step", _json("Stories"))},
         "/v1/collage.png": {
             "get": _operation(
                 "collage",

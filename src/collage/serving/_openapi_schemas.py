@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from collage.dispatch import Source
+from collage.serving._history import COLUMNS
 from collage.serving._openapi_workers import worker_schemas
 from collage.serving._settings import ServingSettings
 
@@ -187,6 +188,29 @@ def _infer(settings: ServingSettings) -> dict[str, Schema]:
     }
 
 
+_STORY = _object(
+    "One query.",
+    query=_COUNT,
+    age=_SECONDS,
+    outcome=_or_null(_text("its source, or why it was rejected")),
+    seconds=_or_null(_SECONDS),
+    control=_flag("its losers ran to the end"),
+    shares_with=_or_null(_COUNT),
+    jobs=_list(
+        _object(
+            "One of its jobs.",
+            source=_SOURCE,
+            worker=_text(),
+            queries=_COUNT | {"description": "in the job"},
+            began=_SECONDS,
+            ended=_or_null(_SECONDS),
+            how=_text(enum=["running", "done", "failed", "lost", "cancelled"]),
+            won=_flag("its answer was given"),
+        )
+    ),
+)
+
+
 def _plain() -> dict[str, Schema]:
     best = _object("One class.", label=_text(), index=_COUNT, probability=_SHARE)
     latency = _object(
@@ -220,6 +244,28 @@ def _plain() -> dict[str, Schema]:
             queued=_COUNT,
             sources={"type": "object", "additionalProperties": _COUNT},
             workers=_list({"type": "object"}),
+        ),
+        "History": _object(
+            "Points, oldest first; null is a gap.",
+            range=_text(enum=["15m", "3h", "24h"]),
+            interval=_SECONDS | {"description": "seconds between points"},
+            length=_COUNT | {"description": "the most points that there are"},
+            windows={
+                "type": "object",
+                "additionalProperties": _or_null(_SECONDS),
+                "description": "seconds that the newest percentiles are over",
+            },
+            budget={"type": "number", "description": "extra work that the policy allows, over the singles' work"},
+            agreement_least=_or_null(_SHARE),
+            points=_object(
+                "Unix times, and a value for each.",
+                at=_list({"type": "number"}),
+                **{name: _list(_or_null({"type": "number"})) for name in COLUMNS},
+            ),
+        ),
+        "Stories": _object(
+            "Queries that are over. Times are seconds since each was submitted.",
+            **{name: _list(_STORY) for name in ("backed", "slowest", "last")},
         ),
         "Straggling": _object(
             "The worker that was made slow.", worker=_text(), seconds_per_job=_SECONDS, for_seconds=_SECONDS

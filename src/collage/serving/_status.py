@@ -1,4 +1,4 @@
-"""What the first page shows, as one JSON object: workers, latencies, sources, and the last collage."""
+"""What the first page shows of this moment, as one JSON object: workers, latencies, sources, and the last collage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STRAGGLE_SECONDS = 10.0
 _STRAGGLE_TIMES = 15.0  # a straggler's job takes so many times the usual latency,
 _STRAGGLE_LEAST, _STRAGGLE_MOST = 0.5, 2.0  # within these, seconds
 
-_UP = {"idle": "up", "busy": "up"}  # the dispatcher's words for what a reader calls up
+_TROUBLED = ("pausing", "silent")  # states of the dispatcher's that say more than that a worker is up
 
 FloatArray = NDArray[np.float32]
 
@@ -121,7 +121,25 @@ class Status:
             "agreement_recent": agreement.recent,
             "backup_off": agreement.backup_off,
             "collage": self._last_collage(now),
+            "agreement_least": agreement.least,
+            "agreement_compared": agreement.compared,
+            "budget": plane.policy.budget,
+            "patience": view.patience,
+            "backups_paused": view.paused,
             "workers": self._workers({seen.worker: seen for seen in view.workers}, now),
+            "scaling": self._scaling(),
+        }
+
+    def _scaling(self) -> dict[str, Any] | None:
+        """How many workers there are to be, where they follow the load. demand: workers that it keeps busy."""
+        scaler = self._plane.autoscaler
+        if scaler is None:
+            return None
+        return {
+            "min": scaler.scaling.least,
+            "max": scaler.scaling.most,
+            "target_utilisation": scaler.scaling.target,
+            "demand": scaler.demand,
         }
 
     def _workers(self, seen: dict[WorkerId, WorkerView], now: float) -> list[dict[str, Any]]:
@@ -130,12 +148,19 @@ class Status:
 
     def _worker(self, name: WorkerId, seen: WorkerView | None, now: float) -> dict[str, Any]:
         """slowness: its recent singles' time over what is usual."""
+        roster, failure = self._plane.roster, self._plane.failures.get(name)
+        state = "starting" if roster is None else roster.state(name)
+        if state == "up" and seen is not None and seen.state in _TROUBLED:
+            state = seen.state
         return {
             "id": name,
-            "state": "down" if seen is None else _UP.get(seen.state, seen.state),
+            "state": state,
             "roles": [] if seen is None else [role.value for role in Role if role in seen.roles],
             "running": [source.value for source in self._plane.running(name)],
             "slowness": 1 / seen.speed if seen is not None and seen.speed else None,
+            "done": 0 if seen is None else seen.done,
+            "failed": 0 if seen is None else seen.failed,
+            "last_failure": None if failure is None else {"ago": round(now - failure[0], 1), "why": failure[1]},
             "straggling_for": max(0.0, round(self._straggling.get(name, now) - now, 1)),
         }
 

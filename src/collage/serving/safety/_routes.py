@@ -40,6 +40,8 @@ _NEEDS = {
     "/metrics": Need.MONITOR,
     "/static/{name}": Need.MONITOR,
     "/v1/status": Need.MONITOR,
+    "/v1/history": Need.MONITOR,
+    "/v1/stories": Need.MONITOR,
     "/v1/collage.png": Need.PICTURE,
     "/demo/straggle": Need.PICTURE,
 }
