@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +26,7 @@ from collage.serving._metrics import Metrics
 from collage.serving._oip_model import OipModel
 from collage.serving._openapi import openapi_routes
 from collage.serving._settings import ServingSettings
+from collage.serving.logs import ID_HEADER, RequestNotes, current_request, log_access
 from collage.serving.safety import Guard, guarded
 
 if TYPE_CHECKING:
@@ -67,27 +70,38 @@ def metrics_route(metrics: Metrics) -> Route:
 
 
 class _Counted:
-    """Counts responses by route and status; a path that is no route of ours is "other", lest clients choose labels."""
+    """Gives each request an id, counts responses by route and status, and logs a line for each; a path that is no route
+    of ours is "other", lest clients choose labels.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: Mapping[Any, str]) -> None:
         self._app, self._metrics, self._paths = app, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        began, status = perf_counter(), 0
+        notes = RequestNotes.of(Headers(scope=scope).get(ID_HEADER))
+        current_request.set(notes)
 
-        def count(status: int) -> None:
-            nonlocal started
-            started = True
-            self._metrics.responses.labels(self._paths.get(scope.get("endpoint"), "other"), str(status)).inc()
+        def route() -> str:
+            return self._paths.get(scope.get("endpoint"), "other")
+
+        def count(answered: int) -> None:
+            nonlocal status
+            status = answered
+            self._metrics.responses.labels(route(), str(answered)).inc()
 
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 count(message["status"])
+                headers = [*message.get("headers", ()), (ID_HEADER.encode(), notes.id.encode())]
+                message = {**message, "headers": headers}
             await send(message)
 
         try:
             await self._app(scope, receive, counting)
         except Exception:
-            if not started and scope["type"] == "http":
+            if not status and scope["type"] == "http":
                 count(500)  # which is answered further out
             raise
+        finally:  # without a status: the server stops, and nobody is told
+            log_access(notes, scope["method"], status or 499, perf_counter() - began, route())
