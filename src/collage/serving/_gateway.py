@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect, Request
 
 from collage.exceptions import CollageError, DeadlineExceeded, InvalidInput, RateLimited, Unavailable
+from collage.serving._departure import DEPARTURE, Departure
 from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified, ImageInput
 from collage.serving._metrics import Metrics
@@ -94,19 +95,5 @@ class Gateway:
 
         Where the client goes away, its queries are cancelled and ClientDisconnect is raised.
         """
-        answers = asyncio.ensure_future(self.answer(images, options))
-        gone = asyncio.ensure_future(_gone(request))
-        try:
-            await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not answers.done():
-                raise ClientDisconnect
-            return answers.result()
-        finally:
-            gone.cancel()
-            if answers.cancel():
-                await asyncio.wait((answers,))  # its queries are cancelled when this returns
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        with request.scope.get(DEPARTURE) or Departure():
+            return await self.answer(images, options)
