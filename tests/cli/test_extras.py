@@ -20,6 +20,7 @@ def run(missing: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ("torch", "train", ["train", "single", "--config", "experiments/fashion-mnist-single.toml"]),
         ("torch", "train", ["evaluate", "fashion-mnist-single"]),
+        ("ray", "ray", ["serve", "--engine", "ray"]),
         ("matplotlib", "bench", ["bench", "--config", "experiments/tail-live-quick.toml", "--report"]),
     ],
 )
@@ -29,7 +30,7 @@ def test_a_missing_extra_is_named_in_one_line(missing: str, extra: str, command:
     assert result.stderr == f"collage: {missing} is not installed: pip install 'collage-inference[{extra}]'\n"
 
 
-@pytest.mark.parametrize("missing", ["torch", "matplotlib"])
+@pytest.mark.parametrize("missing", ["torch", "matplotlib", "ray"])
 def test_serving_needs_no_extra(missing: str) -> None:
     for command in ("models", "--help"):
         result = run(missing, command)

@@ -48,6 +48,12 @@ class Recorder:
     def silent(self) -> bool:
         return self.heard.empty()
 
+    async def until(self, kind: str) -> Event:
+        """The next event of this kind; those before it are forgotten."""
+        while (event := await self.heard.get())[0] != kind:
+            pass
+        return event
+
 
 @pytest.fixture
 def recorder() -> Recorder:

@@ -1,7 +1,8 @@
-"""`collage serve`: the gateway and its workers, on this machine."""
+"""`collage serve`: the gateway and its workers."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import typer
@@ -22,7 +23,11 @@ def serve(
     backup: list[str] | None = typer.Option(
         None, help="Name or path of its backup, or 'none'; may be repeated (default: the shipped ones for the policy)"
     ),
-    workers: int | None = typer.Option(None, help="Worker processes (default 4)"),
+    engine: str | None = typer.Option(None, help="What runs the workers: local, or ray (default local)"),
+    ray_address: str | None = typer.Option(None, help="HOST:PORT of a Ray cluster (default: one of its own, here)"),
+    ray_cpus: float | None = typer.Option(None, help="CPUs that a worker takes of its Ray node (default 1)"),
+    ray_gpus: float | None = typer.Option(None, help="GPUs that a worker takes of its Ray node (default 0)"),
+    workers: int | None = typer.Option(None, help="Workers (default 4)"),
     min_workers: int | None = typer.Option(None, help="Fewest workers, where they follow the load (default 1)"),
     max_workers: int | None = typer.Option(None, help="Most workers; given, their number follows the load"),
     fleet: Path | None = typer.Option(
@@ -38,14 +43,13 @@ def serve(
     ),
     demo: bool | None = typer.Option(None, "--demo/--no-demo", help="A button that makes a worker straggle."),
     log_level: str | None = typer.Option(None, help="critical, error, warning, info or debug (default info)"),
-    log_format: str | None = typer.Option(None, help="Lines of the log: text or json (default text)"),
 ) -> None:
     """Serve a classifier with a backup behind it: Open Inference Protocol v2, and images by plain HTTP POST.
 
     Every setting can also come from the file or from the environment, as COLLAGE_SERVE_PORT=9000; flags win over the
     environment, and the environment over the file.
     """
-    from collage.serving import DataPlane, load_settings, logs_written
+    from collage.serving import DataPlane, load_settings
     from collage.serving import serve as serve_until_stopped
 
     settings = load_settings(
@@ -55,6 +59,10 @@ def serve(
         grpc_port=grpc_port,
         single=single,
         backup=backup or None,
+        engine=engine,
+        ray_address=ray_address,
+        ray_cpus=ray_cpus,
+        ray_gpus=ray_gpus,
         workers=workers,
         min_workers=min_workers,
         max_workers=max_workers,
@@ -67,8 +75,9 @@ def serve(
         open=open_,
         demo=demo,
         log_level=log_level,
-        log_format=log_format,
     )
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
     plane = DataPlane(settings)
 
     def say(url: str) -> None:
@@ -80,5 +89,4 @@ def serve(
     def say_grpc(address: str) -> None:
         typer.echo(f"gRPC at {address}")
 
-    with logs_written(settings):
-        serve_until_stopped(settings, on_ready=say, plane=plane, on_grpc=say_grpc)
+    serve_until_stopped(settings, on_ready=say, plane=plane, on_grpc=say_grpc)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
 from collage.dispatch import JobId, Role, WorkerId
 from collage.engines._base import CancelEffect, EngineListener, FloatArray
+from collage.engines._models import Hold, Models, name_workers, number_files, pick_models
 from collage.engines._process import WorkerProcess
 from collage.engines._wire import Frame, Kind, WireError
 from collage.exceptions import ModelError
@@ -21,9 +21,6 @@ _log = logging.getLogger(__name__)
 _BACKOFF = 0.1  # seconds before the first restart; doubles with every short life
 _BACKOFF_MOST = 5.0
 _LONG_LIFE = 5.0  # seconds; a worker that lived so long starts again with a short backoff
-
-Models = Mapping[Role, Path | Mapping[int, Path]]
-Hold = Callable[[WorkerId, Role], float]
 
 
 class LocalEngine:
@@ -53,10 +50,7 @@ class LocalEngine:
         hung_seconds: float | None = None,
         start_seconds: float = 60.0,
     ) -> None:
-        if isinstance(workers, int):
-            workers = {f"w{number}": frozenset(models) for number in range(workers)}
-        if not workers:
-            raise ValueError("an engine needs at least one worker")
+        workers = name_workers(workers, models)
         self.hold = hold
         self._listener: EngineListener | None = None
         self._models = models
@@ -121,9 +115,7 @@ class LocalEngine:
         return worker in self._stations
 
     def _station(self, name: WorkerId, roles: frozenset[Role]) -> _Station:
-        if not roles or not roles <= self._models.keys():
-            raise ValueError(f"worker {name} needs roles out of {sorted(self._models)}, not {sorted(roles)}")
-        models = {role: self._models[role] for role in Role if role in roles}
+        models = pick_models(name, roles, self._models)
         return _Station(self, name, models, self._threads, self._start_seconds)
 
     def _supervise(self, station: _Station) -> None:
@@ -197,13 +189,7 @@ class _Station:
         self.ready = False
         self.trouble = ""  # why it last went down
         self._engine = engine
-        files: dict[tuple[Role, int | None], Path] = {}  # None: of any size
-        for role, given in models.items():
-            sizes = {None: given} if isinstance(given, Path) else given
-            files |= {(role, size): path for size, path in sizes.items()}
-        # Roles may share a model: it is loaded once.
-        self._paths = list(dict.fromkeys(files.values()))
-        self._models = {model: self._paths.index(path) for model, path in files.items()}
+        self._paths, self._models = number_files(models)
         self._threads = threads
         self._start_seconds = start_seconds
         self._process: WorkerProcess | None = None

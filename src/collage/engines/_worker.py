@@ -22,9 +22,9 @@ from collage.engines._wire import MAX_DIMS, MAX_PAYLOAD, FloatArray, Frame, Kind
 
 
 class Model:
-    """One ONNX model on the CPU."""
+    """One ONNX model, of a path or of a file's content. gpu: on CUDA; by default on the CPU."""
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, model: str | bytes, threads: int, *, gpu: bool = False) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -32,10 +32,14 @@ class Model:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        wanted = ["CUDAExecutionProvider"] if gpu else []
+        self._session = ort.InferenceSession(model, options, providers=[*wanted, "CPUExecutionProvider"])
+        if missing := set(wanted) - set(self._session.get_providers()):  # it would be a CPU's work on a GPU's share
+            raise ValueError(f"a GPU is asked for, but ONNX Runtime has no {missing.pop()} here")
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)":
-            raise ValueError(f"{path}: a model needs exactly one float32 input, not {[i.type for i in inputs]}")
+            name = model if isinstance(model, str) else "the file"
+            raise ValueError(f"{name}: a model needs exactly one float32 input, not {[i.type for i in inputs]}")
         self._input = inputs[0].name
         self._output = self._session.get_outputs()[0].name
         shape = inputs[0].shape[1:]  # (N, C, H, W)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.exceptions import HTTPException
@@ -22,7 +21,6 @@ def near(request: Request) -> bool:
     return request.client is not None and is_loopback(request.client.host)
 
 
-@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether an address, or the name localhost, can only be reached from the machine itself."""
     try:

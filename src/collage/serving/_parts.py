@@ -6,7 +6,7 @@ from pathlib import Path
 
 from collage.codes import Code, make_code
 from collage.dispatch import Dispatcher, Policy, Role, Source, WorkerId, worker_roles
-from collage.engines import Engine, Hold, LocalEngine
+from collage.engines import Engine, Hold, LocalEngine, RayEngine, RayOptions
 from collage.exceptions import ModelError, SettingsError
 from collage.serving._fleet import load_fleet
 from collage.serving._fleet_engine import make_fleet
@@ -105,7 +105,7 @@ class Parts:
         return next(iter(self.roles().values()))
 
     def engine(self, hold: Hold | None = None) -> Engine:
-        """The workers: those of the fleet file, where there is one. hold: of local ones (`LocalEngine`)."""
+        """The workers: those of the fleet file, where there is one. hold: of those started here (`LocalEngine`)."""
         settings = self._settings
         limit = settings.hung_seconds
         if settings.fleet is not None:
@@ -114,7 +114,11 @@ class Parts:
                 names = ", ".join(model.card.name for model in self.backups)
                 raise SettingsError(f"backup: a fleet runs one backup model, and here are {names}; name one of them")
             return make_fleet(fleet, self.single, self.backup, hold=hold, hung_seconds=limit)
-        return LocalEngine(self.models(), self.roles(), threads=settings.threads, hold=hold, hung_seconds=limit)
+        models, roles, threads = self.models(), self.roles(), settings.threads
+        if settings.engine == "ray":
+            options = RayOptions(settings.ray_address, settings.ray_cpus, settings.ray_gpus, settings.ray_start_seconds)
+            return RayEngine(models, roles, options=options, threads=threads, hold=hold, hung_seconds=limit)
+        return LocalEngine(models, roles, threads=threads, hold=hold, hung_seconds=limit)
 
     def dispatcher(self) -> Dispatcher:
         """A new dispatcher of the policy."""

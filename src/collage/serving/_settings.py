@@ -38,7 +38,6 @@ _WINDOW_SECONDS = 10.0  # over which the load is measured
 ENV_PREFIX = "COLLAGE_SERVE_"
 
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
-LogFormat = Literal["text", "json"]
 
 
 def _none_by_name(value: object) -> object:
@@ -48,6 +47,7 @@ def _none_by_name(value: object) -> object:
 
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_by_name)]
 OptionalPort = Annotated[int | None, BeforeValidator(_none_by_name)]
+OptionalText = Annotated[str | None, BeforeValidator(_none_by_name)]
 OptionalLevel = Annotated[Annotated[float, Field(ge=0, le=1)] | Literal["auto"] | None, BeforeValidator(_none_by_name)]
 
 
@@ -87,7 +87,10 @@ class ServingSettings(BaseSettings):
         description="the backup model: a shipped name, a path, 'none', or 'auto': the shipped ones of the policy's "
         "kinds; several, as a list or with commas between them, where the policy takes several kinds or sizes",
     )
-    workers: int = Field(4, ge=1, le=256, description="worker processes; each holds the single and the backup")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="what runs the workers: `local`, processes here; `ray`, actors on a Ray cluster (fleet.md)"
+    )
+    workers: int = Field(4, ge=1, le=256, description="workers; each holds the single and the backup")
     max_workers: OptionalCount = Field(
         None, ge=1, le=256, description="workers follow the load, up to so many; 'none': there are always `workers`"
     )
@@ -101,6 +104,16 @@ class ServingSettings(BaseSettings):
     threads: int = Field(1, ge=1, le=64, description="threads of one worker's model runtime")
     fleet: OptionalPath = Field(
         None, description="TOML file that names the workers, some here, some on remote servers; instead of `workers`"
+    )
+    ray_address: OptionalText = Field(
+        None, description="HOST:PORT of the Ray cluster, of which this machine is a node; 'none': one of its own, here"
+    )
+    ray_cpus: float = Field(1.0, ge=0, le=1024, description="CPUs that a worker takes of its Ray node, in Ray's count")
+    ray_gpus: float = Field(
+        0.0, ge=0, le=64, description="GPUs that a worker takes of its Ray node; it needs ONNX Runtime with CUDA there"
+    )
+    ray_start_seconds: float = Field(
+        60.0, gt=0, le=3600, description="seconds that a worker has to be placed on a Ray node and to load its models"
     )
 
     # How it decides
@@ -175,10 +188,7 @@ class ServingSettings(BaseSettings):
         description="show the last collage, which holds clients' images, to whoever opens the first page; by default "
         "only where no other machine can, or in a demo",
     )
-    log_level: LogLevel = Field(
-        "info", description="least severe message that is logged; info: a line for each request, warning: none"
-    )
-    log_format: LogFormat = Field("text", description="lines of the log: text, or json: an object each")
+    log_level: LogLevel = Field("info", description="least severe message that is logged")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -195,7 +205,10 @@ class ServingSettings(BaseSettings):
                 f"workers ({self.workers}) must be from min_workers ({self.min_workers}) to max_workers"
                 f" ({self.max_workers})"
             )
-        given = self.model_fields_set & {"workers", "threads", "max_workers"}
+        ray = self.model_fields_set & {"ray_address", "ray_cpus", "ray_gpus", "ray_start_seconds"}
+        if ray and self.engine != "ray":
+            raise ValueError(f"{min(ray)}: the engine is {self.engine}; say engine = 'ray', too")
+        given = self.model_fields_set & {"workers", "threads", "max_workers", "engine"}
         if self.fleet is not None and given:
             raise ValueError(f"{min(given)}: the fleet file says so of each worker; leave one of the two out")
         if self.max_images > self.max_queue:

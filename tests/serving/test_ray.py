@@ -1,0 +1,50 @@
+"""`collage serve --engine ray`: a real gateway process on a Ray cluster of its own, on this machine.
+
+Skipped where Ray is not installed: tests/remote/make-ray.sh makes an environment with it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collage.exceptions import SettingsError
+from collage.serving import load_settings
+
+
+def test_settings_of_ray_belong_to_its_engine() -> None:
+    with pytest.raises(SettingsError, match="ray_cpus: the engine is local; say engine = 'ray', too"):
+        load_settings(ray_cpus=0.5)
+    with pytest.raises(SettingsError, match="engine: the fleet file says so of each worker"):
+        load_settings(engine="ray", fleet="fleet.toml")
+    assert load_settings(engine="ray", ray_address="none").ray_address is None
+
+
+@pytest.mark.ray
+def test_workers_join_and_leave_and_none_outlives_the_gateway(start_gateway: Any, png: Any) -> None:
+    pytest.importorskip("ray", reason="no Ray: tests/remote/make-ray.sh makes an environment with it")
+    gateway = start_gateway(engine="ray", ray_cpus=0.5)
+    for level in range(10):
+        status, answer, _ = gateway.ask("POST", "/v1/classify", png(level))
+        assert (status, answer["label"]) == (200, f"g{level}")
+
+    def workers() -> dict[str, str]:
+        return {worker["id"]: worker["state"] for worker in gateway.ask("GET", "/v1/workers")[1]["workers"]}
+
+    assert gateway.ask("POST", "/v1/workers")[:2] == (201, {"added": ["w2"]})
+    while workers()["w2"] != "up":
+        pass
+    assert gateway.ask("DELETE", "/v1/workers/w0")[0] in (200, 202)
+    while "w0" in workers():
+        pass
+    assert gateway.ask("POST", "/v1/classify", png(3))[1]["label"] == "g3"
+    status, errors = gateway.stop()
+    assert status == 0
+    processes = re.findall(r"is up on node \w+, process (\d+)", errors)
+    assert len(processes) == 3
+    for process in processes:
+        while Path(f"/proc/{process}").exists() and "Z (zombie)" not in Path(f"/proc/{process}/status").read_text():
+            pass
