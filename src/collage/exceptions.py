@@ -13,6 +13,7 @@
     ├── ModelError              a model file or card that is missing, damaged, or does not fit its partner
     ├── DataMissing             a dataset that is not here; says how to get it
     ├── SettingsError           a setting or experiment file that makes no sense; names the key
+    ├── ProcessLost             one of several processes that train together is gone
     └── GatewayError            what a client gets instead of an answer; status, retry_after, request_id
         ├── RequestRefused      what was sent cannot be used (HTTP 4xx): not to be sent again as it is
         ├── NotAllowed          no API key, or one that does not allow this (401, 403)
@@ -38,6 +39,7 @@ __all__ = [
     "InvalidInput",
     "ModelError",
     "NotAllowed",
+    "ProcessLost",
     "RateLimited",
     "RequestRefused",
     "SettingsError",
@@ -122,6 +124,10 @@ class DataMissing(CollageError):
 
 class SettingsError(CollageError):
     """A setting or experiment file that makes no sense; the message names the key."""
+
+
+class ProcessLost(CollageError):
+    """One of several processes that train together is gone, and so the training has ended."""
 
 
 class GatewayError(CollageError):

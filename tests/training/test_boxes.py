@@ -31,11 +31,11 @@ class Teacher:
     def __init__(self, labels: Any) -> None:
         self._logits = 5 * torch.nn.functional.one_hot(torch.from_numpy(labels), 3).float()
 
-    def draw(self, index: Any, generator: Any) -> Any:
+    def draw(self, index: Any, generator: Any, part: slice) -> Any:
         from collage.training._views import Views
 
         still = torch.zeros(len(index), dtype=torch.bool)
-        return Views(still, torch.ones_like(index), torch.ones_like(index)), self._logits[index]
+        return Views(still, torch.ones_like(index), torch.ones_like(index)), self._logits[index[part]]
 
 
 @pytest.fixture

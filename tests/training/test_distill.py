@@ -280,8 +280,9 @@ def start(foreign: Foreign, folder: Path, *more: str) -> subprocess.Popen[str]:
 
 
 def test_ctrl_c_loses_little(foreign: Foreign, tmp_path: Path) -> None:
-    # More evaluations than it can have had by the time the signal comes, gain or no gain.
-    first = start(foreign, tmp_path, "--mean", "0", "--std", "1", "--epochs", "100000", "--give-up", "100000")
+    # More evaluations than it can have had by the time the signal comes, gain or no gain; and as two processes.
+    more = ("--epochs", "100000", "--give-up", "100000", "--processes", "2")
+    first = start(foreign, tmp_path, "--mean", "0", "--std", "1", *more)
     assert first.stdout is not None
     for line in first.stdout:
         if "validation A_d" in line:

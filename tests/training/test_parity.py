@@ -56,12 +56,12 @@ def test_the_sum_of_the_singles_outputs_is_the_best_answer(make_parity: MakePari
     class Fixed:
         """A teacher whose outputs the test knows, by image; no view changes anything."""
 
-        def draw(self, index: Any, generator: Any) -> Any:
+        def draw(self, index: Any, generator: Any, part: slice) -> Any:
             from collage.training._views import Views
 
             self.last = outputs[index]
             still = torch.full(index.shape, 1)
-            return Views(torch.zeros(index.shape, dtype=torch.bool), still, still), self.last
+            return Views(torch.zeros(index.shape, dtype=torch.bool), still, still), self.last[part]
 
     from collage.data import PixelSet
 

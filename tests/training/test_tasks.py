@@ -19,7 +19,7 @@ from collage.training import CollageTask, ask_single, assemble, draw_filled  # n
 from collage.training._settings import AugmentSettings, DistillSettings  # noqa: E402
 from collage.training._single import to_planes  # noqa: E402
 from collage.training._strange import draw_strange  # noqa: E402
-from collage.training._views import Views, apply_views, draw_views, erase_squares, normalise_batch  # noqa: E402
+from collage.training._views import Views, apply_views, draw_squares, draw_views, erase_squares, normalise_batch  # noqa: E402
 from collage.zoo import open_session  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -64,11 +64,11 @@ def test_views_reach_everywhere_and_only_as_far_as_asked() -> None:
 
 
 def test_an_erased_square_is_the_mean_pixel() -> None:
-    images = erase_squares(torch.ones(200, 3, 12, 12), 4, seeded())
+    images = erase_squares(torch.ones(200, 3, 12, 12), 4, draw_squares(200, 12, 4, seeded()))
     erased = (images == 0).flatten(1).sum(1) // 3
     assert set(erased.tolist()) == {4, 6, 9}  # 3 x 3 with a middle; less where it hangs over the border
     assert (images[:, 0] == images[:, 2]).all()
-    assert (erase_squares(torch.ones(9, 1, 12, 12), 0, seeded()) == 1).all()
+    assert (erase_squares(torch.ones(9, 1, 12, 12), 0, draw_squares(9, 12, 0, seeded())) == 1).all()
 
 
 @pytest.mark.parametrize("tiles", [4, 9, 25])
@@ -152,7 +152,8 @@ def test_the_single_is_asked_once(tiny: Any, make_settings: Callable[..., Any], 
     gone = replace(tiny.single, path=tmp_path / "gone.onnx")
     again = ask_single(gone, planes, augment, distill, cache=cache, seed=5)
     index = torch.arange(20)
-    (views, soft), (same_views, same_soft) = first.draw(index, seeded()), again.draw(index, seeded())
+    whole = slice(20)
+    (views, soft), (same_views, same_soft) = (it.draw(index, seeded(), whole) for it in (first, again))
     assert all(torch.equal(*pair) for pair in zip(views, same_views, strict=True))
     assert torch.equal(soft, same_soft)
     # What is remembered is what the single says of exactly this view; kept as float16.

@@ -32,7 +32,8 @@ def distill(
     epochs: int = typer.Option(1000, min=1, help="Evaluations at most, whatever the time."),
     give_up: int = typer.Option(8, min=1, help="Evaluations without a gain, after which it comes to its end."),
     seed: int = typer.Option(0),
-    threads: int | None = typer.Option(None, min=1, help="Processor threads  [default: all cores]"),
+    threads: int | None = typer.Option(None, min=1, help="Processor threads of each process  [default: all cores]"),
+    processes: int = typer.Option(1, min=1, help="That train, on this machine; more by torchrun (docs/fleet.md)."),
     facts: Path | None = typer.Option(
         None, "--facts", help="TOML or JSON file that says what the options below do  [default: my.toml beside my.onnx]"
     ),
@@ -48,51 +49,59 @@ def distill(
 
     Ctrl-C or a kill loses little: the same command goes on where it stopped.
     """
-    import torch
     from rich.console import Console
 
     from collage.cli._bars import progress_bars
+    from collage.cli._processes import together
     from collage.training import DistillRequest, SingleFacts, read_classes, read_facts
     from collage.training import distill as run_distill
+    from collage.zoo import load_model
 
-    if threads:
-        torch.set_num_threads(threads)
-    given = {
-        "size": size,
-        "resize": resize,
-        "mean": _numbers("mean", mean),
-        "std": _numbers("std", std),
-        "interpolation": interpolation,
-        "output": output,
-        "classes": read_classes(classes) if classes else None,
-    }
-    beside = facts or (Path(single).with_suffix(".toml") if Path(single).with_suffix(".toml").is_file() else None)
-    said = read_facts(beside) if beside else SingleFacts()
-    model = _load_single(single, images, out, labels, said, given, told_by=facts is not None)
-    request = DistillRequest(
-        name=name or f"{model.card.name}-collage-{grid}x{grid}",
-        images=images,
-        labels=labels,
-        grid=grid,
-        minutes=minutes,
-        cost=cost,
-        tile=tile,
-        limit=limit,
-        flip=flip,
-        epochs=epochs,
-        give_up=give_up,
-        seed=seed,
-    )
-    folder, target = run or Path("runs") / request.name, out or model.path.parent
-    console = Console()
-    try:
+    folder = run or Path("runs") / (name or f"{Path(single).stem}-collage-{grid}x{grid}")
+    with together(processes, threads, folder) as (team, stop):
+        given = {
+            "size": size,
+            "resize": resize,
+            "mean": _numbers("mean", mean),
+            "std": _numbers("std", std),
+            "interpolation": interpolation,
+            "output": output,
+            "classes": read_classes(classes) if classes else None,
+        }
+        beside = facts or (Path(single).with_suffix(".toml") if Path(single).with_suffix(".toml").is_file() else None)
+        said = read_facts(beside) if beside else SingleFacts()
+        path = team.tell(
+            lambda: str(_load_single(single, images, out, labels, said, given, told_by=facts is not None).path)
+        )
+        model = load_model(path)
+        request = DistillRequest(
+            name=name or f"{model.card.name}-collage-{grid}x{grid}",
+            images=images,
+            labels=labels,
+            grid=grid,
+            minutes=minutes,
+            cost=cost,
+            tile=tile,
+            limit=limit,
+            flip=flip,
+            epochs=epochs,
+            give_up=give_up,
+            seed=seed,
+        )
+        folder, target = run or Path("runs") / request.name, out or model.path.parent
+        console = Console(quiet=not team.first)
         with progress_bars(console) as told:
             backup, summary = run_distill(
-                model, request, folder, target, told=told, say=console.print, command=_command(model, request)
+                model,
+                request,
+                folder,
+                target,
+                told=told,
+                say=console.print,
+                command=_command(model, request),
+                team=team,
+                stop=stop,
             )
-    except KeyboardInterrupt:
-        typer.echo(f"stopped; the same command goes on from {folder}", err=True)
-        raise typer.Exit(130) from None
     console.print(_words(summary))
     console.print(f"{backup.path}: ready. The report: {target / request.name / 'report.md'}")
     console.print(f"collage serve --single {model.path} --backup {backup.path}", soft_wrap=True)

@@ -86,3 +86,34 @@ def gateways(
         found += gateway_rows(rows, command)
     update_fleet_json(together, "gateways", found)
     console.print("written: " + ", ".join(map(str, [*paths, together])), soft_wrap=True)
+
+
+@fleet.command()
+def ddp(
+    config: Annotated[Path, typer.Option(help="The study's file.")] = Path("experiments/fleet/ddp.toml"),
+    out: _Out = Path("results/ddp"),
+    together: _Together = Path("results/fleet.json"),
+    runs: Annotated[Path, typer.Option(help="Folder for the trainings; what is done is not done again.")] = Path(
+        "runs/ddp"
+    ),
+) -> None:
+    """One process against several that train the same net: what they learn, and how fast. On a machine of its own."""
+    from rich.console import Console
+
+    from collage.bench.fleet import load_ddp, run_ddp, update_fleet_json, write_ddp
+    from collage.cli._bars import progress_bars
+
+    plan, console = load_ddp(config), Console()
+    with progress_bars(console) as told:
+        done = run_ddp(plan, runs, lambda share: told("trainings", share))
+    found, paths = write_ddp(
+        done, out, plan, f"collage fleet ddp --config {config.name if config.is_absolute() else config}"
+    )
+    update_fleet_json(together, "ddp", found)
+    for training in found["trainings"]:
+        for row in training["rows"]:
+            console.print(
+                f"{training['training']}, {row['processes']} x {row['threads']} threads: test {row['mean']:.2%}"
+                f" ± {row['std']:.2%}, {row['images_a_second']} images a second ({row['speed']:.2f} times)"
+            )
+    console.print("written: " + ", ".join(map(str, [*paths, together])), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import typer
@@ -43,13 +42,14 @@ def serve(
     ),
     demo: bool | None = typer.Option(None, "--demo/--no-demo", help="A button that makes a worker straggle."),
     log_level: str | None = typer.Option(None, help="critical, error, warning, info or debug (default info)"),
+    log_format: str | None = typer.Option(None, help="Lines of the log: text or json (default text)"),
 ) -> None:
     """Serve a classifier with a backup behind it: Open Inference Protocol v2, and images by plain HTTP POST.
 
     Every setting can also come from the file or from the environment, as COLLAGE_SERVE_PORT=9000; flags win over the
     environment, and the environment over the file.
     """
-    from collage.serving import DataPlane, load_settings
+    from collage.serving import DataPlane, load_settings, logs_written
     from collage.serving import serve as serve_until_stopped
 
     settings = load_settings(
@@ -75,9 +75,8 @@ def serve(
         open=open_,
         demo=demo,
         log_level=log_level,
+        log_format=log_format,
     )
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
     plane = DataPlane(settings)
 
     def say(url: str) -> None:
@@ -89,4 +88,5 @@ def serve(
     def say_grpc(address: str) -> None:
         typer.echo(f"gRPC at {address}")
 
-    serve_until_stopped(settings, on_ready=say, plane=plane, on_grpc=say_grpc)
+    with logs_written(settings):
+        serve_until_stopped(settings, on_ready=say, plane=plane, on_grpc=say_grpc)

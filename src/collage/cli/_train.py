@@ -33,24 +33,23 @@ def train(
     seed: int | None = typer.Option(None, help="Instead of the file's."),
     epochs: int | None = typer.Option(None, min=1, help="Instead of the file's."),
     limit: int | None = typer.Option(None, min=4, help="Use only so many training images."),
-    threads: int | None = typer.Option(None, min=1, help="Processor threads  [default: all cores]"),
+    threads: int | None = typer.Option(None, min=1, help="Processor threads of each process  [default: all cores]"),
+    processes: int = typer.Option(1, min=1, help="On this machine; more by torchrun (docs/fleet.md)."),
 ) -> None:
-    """Train a model. Ctrl-C or a kill loses at most an epoch: the same command goes on where it stopped."""
-    import torch
+    """Train a model. The same command goes on after a Ctrl-C, at the same step; after a kill, from the last epoch."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from collage.cli._processes import together
     from collage.training import change_training, load_training, run_training
     from collage.zoo import load_model
 
     settings = change_training(load_training(config), seed=seed, epochs=epochs, limit=limit)
     if settings.model.role.value != role.value:
         raise SettingsError(f"{config}: model.role is {settings.model.role}, and the command asks for {role}")
-    if threads:
-        torch.set_num_threads(threads)
     folder = out or Path("runs") / settings.model.name
     teacher = load_model(single) if single else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    with together(processes, threads, folder) as (team, stop), Progress(*columns, disable=not team.first) as bar:
         asking = bar.add_task("asking the single", total=100, visible=False)
         epoch_bar = bar.add_task(f"training {settings.model.name}", total=settings.train.epochs)
         for done in run_training(
@@ -58,10 +57,13 @@ def train(
             folder,
             single=teacher,
             asking=lambda share: bar.update(asking, visible=True, completed=round(100 * share)),
+            team=team,
+            stop=stop,
         ):
             bar.update(epoch_bar, completed=done.epoch)
             accuracy = f"validation {done.accuracy:.2%} (best {done.best:.2%})  " if done.accuracy is not None else ""
             bar.console.print(
                 f"epoch {done.epoch:4d}/{done.epochs}  loss {done.loss:.4f}  {accuracy}{done.seconds:.1f} s"
             )
-    typer.echo(f"{folder}: trained. Next: collage export {folder} --out DIR")
+    if team.first:
+        typer.echo(f"{folder}: trained. Next: collage export {folder} --out DIR")

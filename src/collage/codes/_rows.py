@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -55,6 +56,8 @@ class RowsCode:
         Raises ValueError for another shape and for a position that is no tile.
         """
         rows = self._rows(output, filled)  # (filled, K)
+        if len(rows) == 1 and self.output == "logits":
+            return self._one(rows[0], filled[0])
         usable = np.logical_and.reduce(np.isfinite(rows), axis=1)
         if self.output == "logits":
             scores = rows[:, : self.classes]
@@ -76,6 +79,16 @@ class RowsCode:
             if usable[i]
         }
 
+    def _one(self, row: FloatArray, position: int) -> dict[int, TileAnswer]:
+        """The same of one row (K,) of logits: most jobs are singles, and arrays of one row cost as much as of many."""
+        best = int(row.argmax())  # NaN, where there is one
+        top = row[best]
+        if best >= self.classes or not (math.isfinite(top) and math.isfinite(row.min())):
+            return {}
+        temperature = np.float32(self.temperature)
+        powers = np.exp(row / temperature - top / temperature, dtype=np.float32)
+        return {position: TileAnswer(row[: self.classes], float(powers[best] / powers.sum()))}
+
     def _rows(self, output: FloatArray, filled: Sequence[int]) -> FloatArray:
         """The rows (filled, K) of the filled positions, in their order. Raises as `decode` does."""
         if output.ndim == 3 and output.shape[0] == 1:
@@ -84,6 +97,8 @@ class RowsCode:
             if not 0 <= position < self.capacity:
                 raise ValueError(f"position {position} is no tile; they go from 0 to {self.capacity - 1}")
         self._check(output.shape, filled)
+        if len(filled) == 1:
+            return output[filled[0] : filled[0] + 1].astype(np.float32)
         return np.asarray(output[np.asarray(filled, dtype=np.intp)], dtype=np.float32)
 
     def _check(self, shape: tuple[int, ...], filled: Sequence[int]) -> None:

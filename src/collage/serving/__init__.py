@@ -6,6 +6,7 @@ from collage.serving._inputs import Classified, Encoded, ImageInput, Pixels, Ten
 from collage.serving._seen import CollageSeen, TileSeen
 from collage.serving._server import serve
 from collage.serving._settings import ServingSettings, load_settings
+from collage.serving.logs import logs_written
 
 __all__ = [
     "Agreement",
@@ -19,5 +20,6 @@ __all__ = [
     "Tensor",
     "TileSeen",
     "load_settings",
+    "logs_written",
     "serve",
 ]

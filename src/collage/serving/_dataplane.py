@@ -176,11 +176,7 @@ class DataPlane:
             raise InvalidInput(f"{deadline}; a number of seconds above 0 is needed", field="deadline")
         with self._taken_in(len(images)) as driver:
             began = driver.now
-            try:
-                async with asyncio.timeout(deadline):
-                    prepared = await self._prepare(images)
-            except TimeoutError:
-                raise _refusal(Why.DEADLINE) from None
+            prepared = await self._prepare(images, deadline)
             if self._stopping:
                 raise Unavailable("the service is stopping")
             until = None if deadline is None else began + deadline
@@ -211,7 +207,7 @@ class DataPlane:
             if not self._queries:
                 self._idle.set()
 
-    async def _prepare(self, images: Sequence[ImageInput]) -> list[Prepared]:
+    async def _prepare(self, images: Sequence[ImageInput], deadline: float | None) -> list[Prepared]:
         """Tensors of all images. Small ones here, because to hand them over would take longer; others on threads."""
         fields = ["image"] if len(images) == 1 else [f"images[{index}]" for index in range(len(images))]
         done: dict[int, Prepared] = {}
@@ -219,33 +215,43 @@ class DataPlane:
             for index, (image, field) in enumerate(zip(images, fields, strict=True)):
                 if (light := self._preparer.prepare_light(image, field)) is not None:
                     done[index] = light
-        left = [index for index in range(len(images)) if index not in done]
-        if left:
-            prepare, loop = self._preparer.prepare, asyncio.get_running_loop()
-            over = threading.Event()  # nobody waits for the rest: too late, the client gone, another image bad
-
-            def work(share: list[int]) -> list[tuple[int, Prepared]]:
-                found = []
-                for index in share:
-                    if self._stopping:
-                        raise Unavailable("the service is stopping")
-                    if over.is_set():
-                        break
-                    found.append((index, prepare(images[index], fields[index])))
-                return found
-
-            shares = [left[start::_THREADS] for start in range(min(_THREADS, len(left)))]
+        if len(done) < len(images):
+            left = [index for index in range(len(images)) if index not in done]
             try:
-                for share in await asyncio.gather(*(loop.run_in_executor(self._pool, work, share) for share in shares)):
-                    done.update(share)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if self._stopping and not (task and task.cancelling()):  # not the caller: the threads have gone
-                    raise Unavailable("the service is stopping") from None
-                raise
-            finally:
-                over.set()
+                async with asyncio.timeout(deadline):
+                    done |= await self._prepare_on_threads(images, fields, left)
+            except TimeoutError:
+                raise _refusal(Why.DEADLINE) from None
         return [done[index] for index in range(len(images))]
+
+    async def _prepare_on_threads(
+        self, images: Sequence[ImageInput], fields: Sequence[str], left: Sequence[int]
+    ) -> dict[int, Prepared]:
+        """The tensors of the images `left`, by index."""
+        prepare, loop = self._preparer.prepare, asyncio.get_running_loop()
+        over = threading.Event()  # nobody waits for the rest: too late, the client gone, another image bad
+
+        def work(share: Sequence[int]) -> list[tuple[int, Prepared]]:
+            found = []
+            for index in share:
+                if self._stopping:
+                    raise Unavailable("the service is stopping")
+                if over.is_set():
+                    break
+                found.append((index, prepare(images[index], fields[index])))
+            return found
+
+        shares = [left[start::_THREADS] for start in range(min(_THREADS, len(left)))]
+        try:
+            found = await asyncio.gather(*(loop.run_in_executor(self._pool, work, share) for share in shares))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._stopping and not (task and task.cancelling()):  # not the caller: the threads have gone
+                raise Unavailable("the service is stopping") from None
+            raise
+        finally:
+            over.set()
+        return {index: prepared for share in found for index, prepared in share}
 
     def _classified(self, result: Answered | Why, began: float) -> Classified:
         if not isinstance(result, Answered):

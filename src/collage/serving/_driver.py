@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -44,6 +45,7 @@ from collage.serving._agreement import Agreement
 from collage.serving._clock import LoopClock
 from collage.serving._drains import Drains
 from collage.serving._story import JobStory, QueryStory
+from collage.serving.logs import current_request
 
 if TYPE_CHECKING:
     from collage.dispatch import Dispatcher, DispatchView
@@ -87,6 +89,7 @@ class _Query:
     tiles: Sequence[FloatArray]  # (C, H', W') for each backup code; empty: they take the single's
     result: asyncio.Future[Result]
     story: QueryStory
+    request: str  # its id, for the log
     answers: dict[JobId, tuple[Source, TileAnswer]] = field(default_factory=dict)
     collages: list[JobId] = field(default_factory=list)  # it was in, and that came back; for watchers
     joints: list[JobId] = field(default_factory=list)  # parities it was in, and that came back
@@ -152,6 +155,7 @@ class Driver:
         self._last_query = 0
         self._events: deque[tuple[Callable[..., Iterable[Action]], tuple[Any, ...]]] = deque()
         self._working = False
+        self._context = Context()
         self._timer: Timer | None = None
         self._wakes_at = 0.0
 
@@ -205,7 +209,8 @@ class Driver:
         query = self._last_query
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         result.add_done_callback(partial(self._taken, query))
-        self._queries[query] = _Query(single, tiles, result, QueryStory(query, self._clock.time()))
+        notes, story = current_request.get(), QueryStory(query, self._clock.time())
+        self._queries[query] = _Query(single, tiles, result, story, "" if notes is None else notes.id)
         submit = self.dispatcher.submit if digest is None else partial(self.dispatcher.submit, digest=digest)
         self._handle(submit, query, key, deadline, accept_degraded)
         return result
@@ -258,7 +263,8 @@ class Driver:
         except Exception as error:  # a ValueError says what is wrong; any other must not cost the queries either
             kept.story.end(self._clock.time(), "failed")
             self._failed(kept.worker, f"unusable output of a {kept.source}: {error}")
-            _log.warning("worker %s: unusable output of a %s: %s", kept.worker, kept.source, error)
+            text = "worker %s: unusable output of a %s: %s"
+            _log.warning(text, kept.worker, kept.source, error, extra=self._concerning(kept))
             self._handle(self.dispatcher.failed, job, str(error))
             return
         if kept.source.joint:
@@ -301,8 +307,13 @@ class Driver:
 
     def _handle(self, event: Callable[..., Iterable[Action]], *details: Any) -> None:
         self._events.append((event, details))
-        if self._working:
-            return
+        if not self._working:
+            self._context.run(self._work)
+            if self.drains:
+                self._context.copy().run(self.drains.look)  # which may come back here
+
+    def _work(self) -> None:
+        """All events that wait. Not in the context of whoever brought them: they may concern other requests."""
         self._working = True
         try:
             while self._events:
@@ -315,8 +326,6 @@ class Driver:
         finally:
             self._working = False
             self._set_timer()
-        if self.drains:
-            self.drains.look()
 
     def _act(self, action: Action) -> None:
         match action:
@@ -355,7 +364,8 @@ class Driver:
             assert self._engine is not None
             self._engine.submit(start.job, start.worker, start.source.role, inputs, start.capacity)
         except Exception as error:  # a job that cannot even be sent must not cost its queries their answers
-            _log.exception("worker %s: a %s could not be started", start.worker, start.source)
+            text = "worker %s: a %s could not be started"
+            _log.exception(text, start.worker, start.source, extra=self._concerning(job))
             self.job_failed(start.job, f"it could not be started: {error}")
 
     def _code(self, job: _Job) -> tuple[int | None, Code]:
@@ -409,6 +419,11 @@ class Driver:
         kept = self._queries.get(query)
         answers = kept.answers.values() if kept is not None else ()
         return next((answer.scores for source, answer in answers if not source.degraded), None)
+
+    def _concerning(self, job: _Job) -> dict[str, Any]:
+        """For a line in the log: the requests whose queries are in the job."""
+        queries = (self._queries.get(query) for query in job.queries)
+        return {"fields": {"requests": sorted({query.request for query in queries if query is not None})}}
 
     def _resolve(self, query: _Query, result: Result) -> None:
         if not query.result.done():  # it may have been cancelled a moment ago

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect, Request
 
 from collage.exceptions import CollageError, DeadlineExceeded, InvalidInput, RateLimited, Unavailable
+from collage.serving._departure import DEPARTURE, Departure
 from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified, ImageInput
 from collage.serving._metrics import Metrics
 from collage.serving._oip_model import OipModel
 from collage.serving._options import QueryOptions
 from collage.serving._settings import ServingSettings
+from collage.serving.logs import current_request
 from collage.serving.safety import Call, Guard, Tenant, current_call
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ class Gateway:
         except (CollageError, ClientDisconnect, asyncio.CancelledError) as error:
             why = next((why for kind, why in _WHY if isinstance(error, kind)), "failed")
             self.metrics.rejected.labels(why).inc(queries)
+            if (notes := current_request.get()) is not None:
+                notes.why = why
             raise
 
     @contextlib.contextmanager
@@ -70,35 +74,26 @@ class Gateway:
 
     async def answer(self, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
         """The images' answers, in order, within the limits of the current call's tenant, and beside its images only."""
-        call = current_call.get()
+        call, notes = current_call.get(), current_request.get()
+        if notes is not None:
+            notes.queries = len(images)
         with self.rejects_counted(len(images)):
             if call is not None:
                 call.admission.add(len(images) - call.admission.queries)
-            return await self.plane.classify(
+            answers = await self.plane.classify(
                 images,
                 deadline=options.deadline,
                 accept_degraded=options.accept_degraded,
                 key="" if call is None else call.tenant.key,
             )
+        if notes is not None:
+            notes.answered(answer.source.value for answer in answers)
+        return answers
 
     async def classify(self, request: Request, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
         """The images' answers, in order; the request's body must have been read.
 
         Where the client goes away, its queries are cancelled and ClientDisconnect is raised.
         """
-        answers = asyncio.ensure_future(self.answer(images, options))
-        gone = asyncio.ensure_future(_gone(request))
-        try:
-            await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not answers.done():
-                raise ClientDisconnect
-            return answers.result()
-        finally:
-            gone.cancel()
-            if answers.cancel():
-                await asyncio.wait((answers,))  # its queries are cancelled when this returns
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        with request.scope.get(DEPARTURE) or Departure():
+            return await self.answer(images, options)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any
 
 import grpc
@@ -27,6 +28,7 @@ from collage.exceptions import (
 from collage.oip import METHODS, SERVICE
 from collage.serving._gateway import Gateway
 from collage.serving._grpc_codec import encode_infer_message, model_message, parse_infer_message, server_message
+from collage.serving.logs import ID_HEADER, RequestNotes, current_request, log_access, note_id
 from collage.serving.safety import admitted
 
 _log = logging.getLogger(__name__)
@@ -103,32 +105,44 @@ class _Handlers:
             deadline = _deadline(
                 request, parsed.options.deadline, context.time_remaining(), gateway.settings.max_deadline
             )
+            note_id(parsed.id)
             answers = await gateway.answer(parsed.images, parsed.options._replace(deadline=deadline))
         return encode_infer_message(parsed, answers, gateway.model, raw=raw)
 
 
 def _guarded(name: str, handler: Handler, gateway: Gateway) -> Handler:
-    """Errors as status codes, and every call counted by how it ended."""
+    """Errors as status codes, and every call counted and logged by how it ended; its id in the trailing metadata."""
 
     async def guarded(request: Any, context: Any) -> Any:
-        code, text = _Status.OK, ""
+        code, text, began = _Status.OK, "", perf_counter()
         trailing: tuple[tuple[str, str], ...] = ()
+        notes = RequestNotes.of(_asked_id(context))
+        current_request.set(notes)
         try:
             with admitted(name, context, gateway):
                 response = await handler(request, context)
         except asyncio.CancelledError:  # the client has gone; its queries are cancelled by now
-            gateway.metrics.count_grpc(name, _Status.CANCELLED.name)
+            code = _Status.CANCELLED
             raise
         except Exception as error:
             code, text, trailing = _refusal(error)
             if code is _Status.INTERNAL:
                 _log.exception("%s failed", name)
-        gateway.metrics.count_grpc(name, code.name)
+        finally:
+            gateway.metrics.count_grpc(name, code.name)
+            log_access(notes, name, code.name, perf_counter() - began)
+        trailing = (*trailing, (ID_HEADER, notes.id))
         if code is not _Status.OK:
             await context.abort(code, text, trailing)
+        context.set_trailing_metadata(trailing)
         return response
 
     return guarded
+
+
+def _asked_id(context: Any) -> str | None:
+    found = (value for name, value in context.invocation_metadata() or () if name == ID_HEADER)
+    return next((value for value in found if isinstance(value, str)), None)
 
 
 def _deadline(request: Any, asked: float | None, remaining: float | None, most: float) -> float | None:

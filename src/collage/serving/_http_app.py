@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collage.serving._dashboard import dashboard_routes
 from collage.serving._gateway import Gateway
 from collage.serving._http_admin import admin_routes
 from collage.serving._http_classify import classify_routes
-from collage.serving._http_errors import exception_handlers
+from collage.serving._http_direct import DirectApp
 from collage.serving._http_gate import Gate
 from collage.serving._http_oip import oip_routes
+from collage.serving._http_record import Record, Recorded
 from collage.serving._http_workers import worker_routes
 from collage.serving._metrics import Metrics
 from collage.serving._oip_model import OipModel
 from collage.serving._openapi import openapi_routes
 from collage.serving._settings import ServingSettings
-from collage.serving.safety import Guard, guarded
+from collage.serving.safety import Guard, charged, guarded
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
@@ -50,10 +49,12 @@ def create_app(gateway: Gateway) -> Starlette:
     ]
     routes = guarded(open_routes, gateway)
     paths = {route.endpoint: route.path for route in reversed(routes)}  # the first of an endpoint's paths
-    return Starlette(
+    record = Record(metrics, paths)
+    return DirectApp(
+        direct=[route for route in routes if charged(route.path)],
+        record=record,
         routes=routes,
-        exception_handlers=exception_handlers(),
-        middleware=[Middleware(_Counted, metrics=metrics, paths=paths)],
+        middleware=[Middleware(Recorded, record=record)],
     )
 
 
@@ -64,30 +65,3 @@ def metrics_route(metrics: Metrics) -> Route:
         return Response(metrics.render(), media_type=metrics.content_type)
 
     return Route("/metrics", show)
-
-
-class _Counted:
-    """Counts responses by route and status; a path that is no route of ours is "other", lest clients choose labels."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Mapping[Any, str]) -> None:
-        self._app, self._metrics, self._paths = app, metrics, paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        def count(status: int) -> None:
-            nonlocal started
-            started = True
-            self._metrics.responses.labels(self._paths.get(scope.get("endpoint"), "other"), str(status)).inc()
-
-        async def counting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                count(message["status"])
-            await send(message)
-
-        try:
-            await self._app(scope, receive, counting)
-        except Exception:
-            if not started and scope["type"] == "http":
-                count(500)  # which is answered further out
-            raise

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from collage.exceptions import InvalidInput, TooLarge
 from collage.serving._http_gate import Ticket
 from collage.serving._settings import ServingSettings
+
+WHOLE = "collage.whole"  # in a request's scope: all of its body has come in
 
 
 async def read_body(request: Request, ticket: Ticket, settings: ServingSettings) -> bytes:
@@ -20,18 +22,30 @@ async def read_body(request: Request, ticket: Ticket, settings: ServingSettings)
     """
     limit = settings.max_body_bytes
     _check_headers(request, limit)
-    chunks: list[bytes] = []
-    size = 0
+    if request.scope.get(WHOLE):  # no clock is needed for what is there already
+        return await _read(request, ticket, limit)
     try:
         async with asyncio.timeout(settings.body_seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limit:
-                    raise TooLarge(f"more than {limit:,} bytes", field="body")
-                ticket.hold(len(chunk))
-                chunks.append(chunk)
+            return await _read(request, ticket, limit)
     except TimeoutError:
         raise HTTPException(408, f"body: not complete within {settings.body_seconds:g} s") from None
+
+
+async def _read(request: Request, ticket: Ticket, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        if chunk:
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(f"more than {limit:,} bytes", field="body")
+            ticket.hold(len(chunk))
+            chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from collage.exceptions import CollageError, Forbidden, InvalidInput, Unauthenticated, Unavailable
+from collage.serving.logs import ID_HEADER, current_request
 
 CHALLENGE = "collage.challenge"  # in a request's scope: how a client without a key is asked for one
 _GONE = 499  # nobody reads it; the metrics show it
@@ -57,7 +58,10 @@ async def _on_no_memory(_request: Request, _error: Exception) -> Response:
 
 
 async def _on_bug(_request: Request, _error: Exception) -> Response:
-    return json_response({"error": "internal error; the server's log has it"}, 500)  # Starlette raises it again: logged
+    # Starlette sends this from outside of all middleware, and raises the error again: logged.
+    notes = current_request.get()
+    headers = {} if notes is None else {ID_HEADER: notes.id}
+    return json_response({"error": "internal error; the server's log has it"}, 500, headers)
 
 
 def exception_handlers() -> dict[Any, Any]:

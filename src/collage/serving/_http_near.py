@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.exceptions import HTTPException
@@ -21,6 +22,7 @@ def near(request: Request) -> bool:
     return request.client is not None and is_loopback(request.client.host)
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether an address, or the name localhost, can only be reached from the machine itself."""
     try:

@@ -20,6 +20,7 @@ from collage.serving._http_errors import json_response
 from collage.serving._oip_model import NOT_READY, server_metadata
 from collage.serving._oip_request import LENGTH_HEADER, parse_index, parse_infer
 from collage.serving._oip_response import encode_response
+from collage.serving.logs import note_id
 
 
 def oip_routes(gateway: Gateway) -> list[Route]:
@@ -75,6 +76,7 @@ class _Handlers:
             with gateway.rejects_counted():
                 body = await read_body(request, ticket, gateway.settings)
                 parsed = parse_infer(body, request.headers.get(LENGTH_HEADER), gateway.model, gateway.settings)
+            note_id(parsed.id)
             answers = await gateway.classify(request, parsed.images, parsed.options)
         encoded = encode_response(parsed, answers, gateway.model)
         if encoded.json_size is None:

@@ -11,9 +11,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from starlette.responses import Response
+from starlette.types import Send
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from collage.serving._departure import DEPARTURE, Departure
+from collage.serving._http_body import WHOLE
 from collage.serving._settings import ServingSettings
 from collage.serving.safety import CERTIFICATE, certificate_names
 
@@ -35,6 +39,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None  # while answers wait for the client to read
         self._answering: RequestResponseCycle | None = None  # others wait behind it
+        self._message_ended = False  # the last bytes that came ended a request, and began no other
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
@@ -43,6 +48,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._message_ended = False
+        self.scope[DEPARTURE] = Departure()  # type: ignore[literal-required] # ours
         if self._certificate:
             self.scope[CERTIFICATE] = self._certificate  # type: ignore[literal-required] # ours
 
@@ -52,6 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._answering is not None and not self._answering.response_complete:  # uvicorn tells the newest only
             self._answering.disconnected = True
             self._answering.message_event.set()
+            self._answering.scope[DEPARTURE].tell()  # type: ignore[literal-required] # ours
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -65,11 +73,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._abort_unread()
 
     def data_received(self, data: bytes) -> None:
-        if self._reading_head and self._timer is None:
-            self._head_bytes = 0
-            self._close_after(self.head_seconds)
+        self._message_ended = False
         super().data_received(data)
-        if self._timer is not None and self._reading_head:  # still inside a head
+        if self._reading_head and not self._message_ended:  # still inside a head, or before it
+            if self._timer is None:
+                self._head_bytes = 0
+                self._close_after(self.head_seconds)
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
                 self._close()
@@ -80,9 +89,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self.scope[WHOLE] = True  # type: ignore[literal-required] # ours
         super().on_message_complete()
         self._stop_timer()
-        self._reading_head = True
+        self._reading_head = self._message_ended = True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
@@ -121,6 +131,35 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
+
+
+def write_response(send: Send, response: Response) -> bool:
+    """Write a whole response at once, where `send` is that of a connection here that has no reason to wait.
+
+    Returns whether it was done. It does what uvicorn's `send` does with a response's two messages, without looking at
+    each header again: those that come here are our own.
+    """
+    cycle = getattr(send, "__self__", None)
+    if type(cycle) is not RequestResponseCycle or cycle.response_started or cycle.flow.write_paused:
+        return False
+    if cycle.disconnected:
+        return True
+    body = bytes(response.body)
+    lines = [STATUS_LINE[response.status_code]]
+    for name, value in (*cycle.default_headers, *response.raw_headers):
+        lines += (name, b": ", value, b"\r\n")
+    if not cycle.keep_alive:
+        lines.append(b"connection: close\r\n")
+    lines += (b"\r\n", body)
+    cycle.response_started, cycle.waiting_for_100_continue = True, False
+    cycle.chunked_encoding, cycle.expected_content_length = False, 0
+    cycle.transport.write(b"".join(lines))
+    cycle.response_complete = True
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 def guarded(settings: ServingSettings) -> type[GuardedProtocol]:

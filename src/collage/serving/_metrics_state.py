@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from collage.dispatch import Source
 from collage.serving._http_gate import Gate
+from collage.serving.logs import lines_lost
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
@@ -56,6 +57,9 @@ class GatewayState(Collector):
             "collage_http_requests_inside", "Inference requests being received or answered.", self._gate.inside
         )
         yield _gauge("collage_http_body_bytes", "Bytes of bodies held in memory.", self._gate.held_bytes)
+        yield _counter(
+            "collage_log_lines_lost", "Log lines that could not be written: nobody reads, or a full disk.", lines_lost()
+        )
         yield _gauge("collage_patience_seconds", "How long a single is preferred; absent: not learnt.", view.patience)
         yield _gauge("collage_trigger_seconds", "Age at which a backup is wanted; absent: not learnt.", view.trigger)
         yield _gauge("collage_budget_seconds", "Extra work that may be spent now, worker-seconds.", view.balance)

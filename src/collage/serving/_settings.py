@@ -38,6 +38,7 @@ _WINDOW_SECONDS = 10.0  # over which the load is measured
 ENV_PREFIX = "COLLAGE_SERVE_"
 
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
+LogFormat = Literal["text", "json"]
 
 
 def _none_by_name(value: object) -> object:
@@ -188,7 +189,10 @@ class ServingSettings(BaseSettings):
         description="show the last collage, which holds clients' images, to whoever opens the first page; by default "
         "only where no other machine can, or in a demo",
     )
-    log_level: LogLevel = Field("info", description="least severe message that is logged")
+    log_level: LogLevel = Field(
+        "info", description="least severe message that is logged; info: a line for each request, warning: none"
+    )
+    log_format: LogFormat = Field("text", description="lines of the log: text, or json: an object each")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -30,6 +30,7 @@ from collage.training._evaluate import (
 from collage.training._evaluate_joint import CodeTimes, JointReport, code_times, evaluate_backup, evaluate_joint
 from collage.training._export import export_model, load_net, write_onnx
 from collage.training._graph_cost import count_graph
+from collage.training._launch import run_processes
 from collage.training._learned import LearnedTask
 from collage.training._loop import Progress, Task, train
 from collage.training._parity import ParityTask, encode_groups
@@ -40,14 +41,18 @@ from collage.training._report import read_outcomes
 from collage.training._run import make_net, run_training
 from collage.training._scores import Caller, deal_tiles, read_columns, read_joint
 from collage.training._settings import TrainingSettings, change_training, load_training
+from collage.training._share import WHOLE, Share
 from collage.training._single import SingleTask
+from collage.training._stop import Stop
 from collage.training._teacher import Teacher, ask_single
+from collage.training._team import Team, in_team, join_team
 from collage.training._timing import LatencyRatio, latency_ratio
 
 __all__ = [
     "BINS",
     "THRESHOLDS",
     "UNKNOWN",
+    "WHOLE",
     "AccuracyRow",
     "Answers",
     "Caller",
@@ -62,10 +67,13 @@ __all__ = [
     "Progress",
     "Reliability",
     "Reliance",
+    "Share",
     "SingleFacts",
     "SingleTask",
+    "Stop",
     "Task",
     "Teacher",
+    "Team",
     "TrainingSettings",
     "ask_single",
     "assemble",
@@ -89,6 +97,8 @@ __all__ = [
     "evaluate_joint",
     "export_model",
     "fit_temperature",
+    "in_team",
+    "join_team",
     "latency_ratio",
     "load_net",
     "load_training",
@@ -105,6 +115,7 @@ __all__ = [
     "read_outcomes",
     "reliability",
     "reliances",
+    "run_processes",
     "run_training",
     "score_images",
     "store_half",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from collage.codes import BoxesCode
 from collage.training._collages import CollageTask, assemble
 from collage.training._order import mixed_order
+from collage.training._share import WHOLE, Share
 from collage.training._teacher import distillation_loss
 from collage.training._views import normalise_batch
 
@@ -48,13 +49,13 @@ class BoxTask(CollageTask):
         return (place.view(-1, 1) * side + place).flatten()
 
     @torch.no_grad()
-    def validate(self, net: nn.Module) -> float:
-        """A_d on collages of all validation images, every tile filled, decoded as serving does."""
+    def validate(self, net: nn.Module, share: Share = WHOLE) -> float:
+        """A_d on collages of all validation images, every tile filled, decoded as serving does: the share's part."""
         settings, (pixels, labels) = self._settings, self._validation
         code = BoxesCode(self.grid, settings.preprocessing, self._classes)
         index = mixed_order(len(labels), self.tiles)
         right, step = 0, 64 * self.tiles
-        for start in range(0, len(index), step):
+        for start in share.turns(range(0, len(index), step)):
             part = index[start : start + step]
             canvas = assemble(normalise_batch(pixels[part], settings.preprocessing), self.grid)
             with torch.autocast("cpu", torch.bfloat16, enabled=settings.train.bfloat16):

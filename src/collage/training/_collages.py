@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from collage.data import UNLABELLED, PixelSet
 from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
+from collage.training._share import WHOLE, Share
 from collage.training._single import to_planes
 from collage.training._strange import draw_strange
 from collage.training._teacher import Teacher, distillation_loss
-from collage.training._views import apply_views, erase_squares, normalise_batch
+from collage.training._views import apply_views, draw_squares, erase_squares, normalise_batch
 
 BLANK = 0.0  # a blank tile in normalised space: the mean pixel, as `codes` writes it
 
@@ -35,21 +37,28 @@ class CollageTask:
         self._labels = torch.from_numpy(training.labels)
         self._validation = to_planes(validation), torch.from_numpy(validation.labels)
         self.steps = settings.train.steps or max(1, len(training) // (settings.train.batch * self.tiles))
+        self.size = settings.train.batch
         self._order = torch.empty(0, dtype=torch.int64)
         self._step = 0
 
-    def batch(self, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Canvases (B, C, g*T, g*T) and the loss of the net's outputs for them."""
-        settings, size = self._settings, self._settings.train.batch
-        index = self._draw(size * self.tiles, generator)
-        views, soft = self._teacher.draw(index, generator)  # soft: (B * g*g, classes)
-        pixels = self._pixels[index].permute(0, 3, 1, 2)  # (B * g*g, C, T, T)
-        tiles = apply_views(pixels, views, settings.augment.shift, settings.preprocessing)
-        erase_squares(tiles, settings.augment.erase, generator)
-        filled = draw_filled(size, self.tiles, self._distill.blank, generator).view(-1)  # (B * g*g,)
+    def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Canvases (b, C, g*T, g*T), the share's of B, and the loss of the net's outputs for them."""
+        settings, augment, count = self._settings, self._settings.augment, self.size * self.tiles
+        mine = share.part(self.size)
+        part = slice(mine.start * self.tiles, mine.stop * self.tiles)  # its tiles: b * g*g
+        index = self._draw(count, generator)  # (B * g*g,)
+        views, soft = self._teacher.draw(index, generator, part)  # soft: (b * g*g, classes)
+        squares = draw_squares(count, settings.preprocessing.size, augment.erase, generator)
+        filled = draw_filled(self.size, self.tiles, self._distill.blank, generator).view(-1)  # (B * g*g,)
         # Tiles that show nothing are unknown as blank ones are, but may lie anywhere.
-        strange = filled & (torch.rand(len(filled), generator=generator) < self._distill.strange)
-        tiles[strange] = draw_strange(int(strange.sum()), settings.preprocessing, generator)
+        strange = filled & (torch.rand(count, generator=generator) < self._distill.strange)
+        nothing = draw_strange(int(strange.sum()), settings.preprocessing, generator)
+        nothing = nothing[int(strange[: part.start].sum()) :]  # from its first on
+        index, filled, strange = index[part], filled[part], strange[part]
+        pixels = self._pixels[index].permute(0, 3, 1, 2)  # (b * g*g, C, T, T)
+        tiles = apply_views(pixels, views.take(part), augment.shift, settings.preprocessing)
+        erase_squares(tiles, augment.erase, squares and squares.take(part))
+        tiles[strange] = nothing[: int(strange.sum())]
         tiles[~filled] = BLANK
         filled = filled & ~strange
         labels = torch.where(filled, self._labels[index], self._classes)
@@ -69,7 +78,7 @@ class CollageTask:
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:
         """The next `count` images: each once an epoch, so that none is left out by chance."""
-        # A shuffle an epoch; a resumed run starts at an epoch's border, so nothing of it needs saving.
+        # A shuffle an epoch.
         if self._step == 0:
             self._order = torch.randperm(len(self._labels), generator=generator)
         first = self._step * count
@@ -77,13 +86,21 @@ class CollageTask:
         # Fewer images than one step takes: the order is gone through again.
         return self._order[torch.arange(first, first + count) % len(self._order)]
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where in an epoch it is."""
+        return {"order": self._order, "step": self._step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._order, self._step = state["order"], int(state["step"])
+
     @torch.no_grad()
-    def validate(self, net: nn.Module) -> float:
-        """A_d on collages of all validation images, every tile filled."""
+    def validate(self, net: nn.Module, share: Share = WHOLE) -> float:
+        """A_d on collages of all validation images, every tile filled: the share's part of it."""
         pixels, labels = self._validation
         index = mixed_order(len(labels), self.tiles)
         right, step = 0, 64 * self.tiles
-        for start in range(0, len(index), step):
+        for start in share.turns(range(0, len(index), step)):
             part = index[start : start + step]
             canvas = assemble(normalise_batch(pixels[part], self._settings.preprocessing), self.grid)
             with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):

@@ -7,6 +7,7 @@ calibrate, measure. The same call goes on where one that was stopped left off.
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from collage.data import UNLABELLED, ImageFiles, PixelSet, find_images, keep_pixels
 from collage.exceptions import DataMissing, ModelError
@@ -26,9 +28,11 @@ from collage.training._loop import train
 from collage.training._plan import DistillRequest, Say, in_time, keep_plan, make_plan
 from collage.training._run import make_net
 from collage.training._settings import TrainingSettings
+from collage.training._stop import Stop
 from collage.training._teacher import Teacher, answers_path, ask_single, plain_answers
+from collage.training._team import ALONE, Team
 from collage.training._views import normalise_batch
-from collage.zoo import LoadedModel, Split
+from collage.zoo import LoadedModel, Split, load_model
 
 _FIRST = 2000  # images that a net may look at before it learns
 _MOST_KEPT_OUT = 2500  # images for validation, and as many for the final figures where there is no test folder
@@ -53,22 +57,63 @@ def distill(
     told: Told = lambda stage, share: None,
     say: Say = lambda line: None,
     command: str = "",
+    team: Team = ALONE,
+    stop: Stop | None = None,
 ) -> tuple[LoadedModel, dict[str, Any]]:
     """Distil a collage-cnn from `single`; returns it as the zoo loads it, from `out`, and what was measured of it.
 
     `run` keeps what a resumed call goes on from; `out/<name>/` gets the report. `told` hears a stage's name and the
-    share of it that is done, 0..1; `say` lines for the reader. Raises DataMissing, InvalidImage, ModelError and
-    SettingsError, one line each.
+    share of it that is done, 0..1; `say` lines for the reader. Every process of a `team` calls this, and gets the same.
+    Raises DataMissing, InvalidImage, ModelError, ProcessLost and SettingsError, one line each; KeyboardInterrupt where
+    `stop` has ended the training.
     """
     torch.manual_seed(request.seed)
+    with team.watching(), team.in_turn():
+        team.must_see(run / "plan.json")
+        net, task, parts, validation, settings = _prepare(single, request, run, told=told, say=say)
+    stop = stop or Stop()
+    for done in train(net, task, settings, run, team=team, stop=stop):
+        told("training", done.done)
+        if done.accuracy is not None:
+            kind = "A_d" if request.labels else "agreement"
+            say(f"{done.done:4.0%}  loss {done.loss:.4f}  validation {kind} {done.accuracy:.2%} (best {done.best:.2%})")
+        if done.note:
+            say(done.note)
+    if stop.stopped:
+        raise KeyboardInterrupt
+    told("training", 1.0)
+
+    with team.watching(), team.in_turn():
+        if not team.first:
+            written = json.loads((out / request.name / "summary.json").read_text("utf-8"))
+            return load_model(out / f"{request.name}.onnx"), written
+        model = export_model(run, out, single=single, command=command)
+        test = _Asking(single, settings, run, told).seen(parts.test, "test")
+        summary = report_distilled(
+            single,
+            model,
+            out / request.name,
+            validation=validation,
+            test=test,
+            split=parts.split,
+            labelled=request.labels,
+            told=told,
+        )
+        told("measuring", 1.0)
+        return model, summary
+
+
+def _prepare(
+    single: LoadedModel, request: DistillRequest, run: Path, *, told: Told, say: Say
+) -> tuple[nn.Module, CollageTask, _Images, Seen, TrainingSettings]:
+    """All that comes before the training: the net, what it learns, the images, those of validation, the settings."""
     began = time.perf_counter()
     parts = _find(request, single)
     pictures = Files(parts.training, single.card.preprocessing)
     plan = make_plan(single, request, pictures, run, kept_out=parts.split.images, say=say)
-    settings = plan.settings
     parts = _take(parts, plan.asked)
 
-    asking, spent = _Asking(single, settings, run, told), plan.spent
+    asking, spent = _Asking(single, plan.settings, run, told), plan.spent
     try:
         training = asking.pixels(parts.training, "training")
         validation = asking.seen(parts.validation, "validation")
@@ -82,36 +127,13 @@ def distill(
     if not plan.ready:
         plan.settings, plan.ready = in_time(plan), True
         keep_plan(plan, run)
-    settings = plan.settings
 
-    net = make_net(settings, len(single.card.classes))
+    net = make_net(plan.settings, len(single.card.classes))
     if isinstance(net, TileNet):
         first = torch.from_numpy(training.pixels[:_FIRST]).permute(0, 3, 1, 2)  # (n, C, T, T)
-        net.prepare(normalise_batch(first, settings.preprocessing))
-    task = CollageTask(training, validation.images, settings, teacher)
-    for done in train(net, task, settings, run):
-        told("training", done.done)
-        if done.accuracy is not None:
-            kind = "A_d" if request.labels else "agreement"
-            say(f"{done.done:4.0%}  loss {done.loss:.4f}  validation {kind} {done.accuracy:.2%} (best {done.best:.2%})")
-        if done.note:
-            say(done.note)
-    told("training", 1.0)
-
-    model = export_model(run, out, single=single, command=command)
-    test = asking.seen(parts.test, "test")
-    summary = report_distilled(
-        single,
-        model,
-        out / request.name,
-        validation=validation,
-        test=test,
-        split=parts.split,
-        labelled=request.labels,
-        told=told,
-    )
-    told("measuring", 1.0)
-    return model, summary
+        net.prepare(normalise_batch(first, plan.settings.preprocessing))
+    task = CollageTask(training, validation.images, plan.settings, teacher)
+    return net, task, parts, validation, plan.settings
 
 
 def _find(request: DistillRequest, single: LoadedModel) -> _Images:

@@ -6,6 +6,7 @@ Source: Kosaian, Rashmi and Venkataraman, arXiv 1806.01259. Gradients pass throu
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from collage.data import PixelSet
 from collage.nets import LearnedNet
 from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
+from collage.training._share import WHOLE, Share
 from collage.training._single import to_planes
 from collage.training._teacher import Teacher, distillation_loss
 from collage.training._views import apply_views, normalise_batch
@@ -43,13 +45,17 @@ class LearnedTask:
         self._labels = torch.from_numpy(training.labels)
         self._validation = to_planes(validation), torch.from_numpy(validation.labels)
         self.steps = max(1, len(training) // (settings.train.batch * self._k))
+        self.size = settings.train.batch
 
-    def batch(self, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Groups (B, k*C, S, S) and the loss of the single's outputs for what is made of them (B, classes)."""
+    def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Groups (b, k*C, S, S), the share's of B, and the loss of the single's outputs for what is made of them."""
         settings, k = self._settings, self._k
-        index = torch.randint(len(self._pixels), (settings.train.batch * k,), generator=generator)
-        views, soft = self._teacher.draw(index, generator)  # soft: (B * k, classes)
-        images = apply_views(self._pixels[index], views, settings.augment.shift, settings.preprocessing)
+        mine = share.part(self.size)
+        part = slice(mine.start * k, mine.stop * k)  # its images: b * k
+        index = torch.randint(len(self._pixels), (self.size * k,), generator=generator)
+        views, soft = self._teacher.draw(index, generator, part)  # soft: (b * k, classes)
+        index = index[part]
+        images = apply_views(self._pixels[index], views.take(part), settings.augment.shift, settings.preprocessing)
         labels, weight = self._labels[index], self._distill.weight
 
         def loss(outputs: Tensor) -> Tensor:
@@ -60,14 +66,21 @@ class LearnedTask:
 
         return _grouped(images, k), loss
 
+    def state_dict(self) -> dict[str, Any]:
+        """Every batch is drawn anew: there is nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See state_dict."""
+
     @torch.no_grad()
-    def validate(self, net: nn.Module) -> float:
-        """A_d: the mean over positions, each missing in turn."""
+    def validate(self, net: nn.Module, share: Share = WHOLE) -> float:
+        """A_d: the mean over positions, each missing in turn; the share's part of it."""
         assert isinstance(net, LearnedNet)  # the average of the one that is trained
         pixels, labels = self._validation
         k, index = self._k, mixed_order(len(labels), self._k)
         right, step = 0, 256 * k
-        for start in range(0, len(index), step):
+        for start in share.turns(range(0, len(index), step)):
             part = index[start : start + step]
             groups = _grouped(normalise_batch(pixels[part], self._settings.preprocessing), k)
             with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):

@@ -1,10 +1,12 @@
-"""The training loop: one for every model. It reads top to bottom, and resumes from its last epoch after a kill."""
+"""The training loop: one for every model, in one process or several.
+
+It reads top to bottom, and resumes: after a stop at the step where it was, after a kill from its last epoch.
+"""
 
 from __future__ import annotations
 
 import copy
 import csv
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,21 +17,32 @@ import torch
 from torch import Tensor, nn
 
 from collage.exceptions import SettingsError
+from collage.training._checkpoint import Place, claim, resume, save
 from collage.training._memory import keep_memory
 from collage.training._pace import make_pace
 from collage.training._settings import TrainingSettings
+from collage.training._share import WHOLE, Share
+from collage.training._stop import Stop
+from collage.training._team import ALONE, Team
 
 
 class Task(Protocol):
     """What is learnt: makes batches, says how wrong an output is, and scores a net on the validation images."""
 
     steps: int  # an epoch
+    size: int  # inputs of a batch
 
-    def batch(self, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Inputs (B, C, H, W), and the loss of the net's outputs for them."""
+    def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """A share's part of the next batch, inputs (b, C, H, W), and the mean loss of the net's outputs for them."""
 
-    def validate(self, net: nn.Module) -> float:
-        """Accuracy on the validation images, 0..1."""
+    def validate(self, net: nn.Module, share: Share = WHOLE) -> float:
+        """Accuracy on the validation images, 0..1: the share's part of it, which all shares' add up to."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in an epoch it is, for a checkpoint within one."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From such a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -47,80 +60,96 @@ class Progress:
     note: str = ""  # what a reader should know: that it has stopped gaining
 
 
-def train(net: nn.Module, task: Task, settings: TrainingSettings, folder: Path) -> Iterator[Progress]:
+def train(
+    net: nn.Module,
+    task: Task,
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    team: Team = ALONE,
+    stop: Stop | None = None,
+) -> Iterator[Progress]:
     """Train, yielding after each epoch; stop iterating to stop training. `folder` keeps settings, checkpoint and log.
 
-    The same folder resumes where it stopped: optimiser, averaged weights and random draws as if it never had. Raises
-    SettingsError where the folder belongs to other settings.
+    The same folder resumes where it stopped: optimiser, averaged weights and random draws as if it never had. Each
+    process of a `team` iterates. Where `stop` has heard a signal, it ends after the step, with a checkpoint. Raises
+    ProcessLost; SettingsError where the folder belongs to other settings, or a batch has fewer inputs than processes.
     """
+    stop = stop or Stop()
+    with team.watching(), stop.gently():
+        yield from _train(net, task, settings, folder, team=team, stop=stop)
+
+
+def _train(  # noqa: PLR0915 - the loop, in one piece
+    net: nn.Module, task: Task, settings: TrainingSettings, folder: Path, *, team: Team, stop: Stop
+) -> Iterator[Progress]:
     loop = settings.train
     keep_memory()
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, settings)
-    generator = torch.Generator().manual_seed(loop.seed)
+    if task.size < team.share.count:
+        raise SettingsError(f"train.batch: {task.size} inputs are too few for {team.share.count} processes")
+    claim(folder, settings, team)
+    generator = torch.Generator().manual_seed(loop.seed)  # the same in every process
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model, scale, weight = team.around(net), team.loss_scale(task.size), team.share.weight(task.size)
     average = copy.deepcopy(net).eval()
     optimiser = torch.optim.SGD(_groups(net, loop.weight_decay), lr=loop.learning_rate, momentum=0.9, nesterov=True)
     pace = make_pace(loop, task.steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, pace.rate)
     parts: dict[str, Any] = {
-        "net": net, "average": average, "optimiser": optimiser, "schedule": schedule, "pace": pace,
+        "net": net, "average": average, "optimiser": optimiser, "schedule": schedule, "pace": pace, "task": task,
     }  # fmt: skip
-    epoch, best = _resume(folder / "checkpoint.pt", parts, generator)
+    at = resume(folder / "checkpoint.pt", parts, generator, team)
 
-    while epoch < loop.epochs and pace.done() < 1:
-        began, losses, taken = time.perf_counter(), 0.0, 0
+    while at.epoch < loop.epochs and pace.done() < 1:
+        began = time.perf_counter()
         net.train()
-        for step in range(task.steps):
+        for step in range(at.step, task.steps):
             stepped = time.perf_counter()
-            inputs, loss_of = task.batch(generator)
+            inputs, loss_of = task.batch(generator, team.share)
             with torch.autocast("cpu", torch.bfloat16, enabled=loop.bfloat16):
-                outputs = net(inputs.contiguous(memory_format=torch.channels_last))
+                outputs = model(inputs.contiguous(memory_format=torch.channels_last))
             loss = loss_of(outputs.float())
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (scale * loss).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            pace.spent(time.perf_counter() - stepped)
+            taken = time.perf_counter() - stepped if team.first else 0.0  # its clock is the team's
+            loss_all, taken, asked = team.sum(weight * loss.item(), taken, float(stop.signal is not None))
+            pace.spent(taken)
             schedule.step()
-            _average(average, net, min(loop.ema, (epoch * task.steps + step + 1) / (epoch * task.steps + step + 10)))
-            losses, taken = losses + loss.item(), step + 1
+            count = at.epoch * task.steps + step + 1
+            _average(average, net, min(loop.ema, count / (count + 9)))
+            at.losses, at.step = at.losses + loss_all, step + 1
             if pace.done() >= 1:
                 break
-        epoch += 1
+            if asked and at.step < task.steps:
+                at.seconds += time.perf_counter() - began
+                team.settle(net, average)
+                save(folder / "checkpoint.pt", parts, generator, at, team)
+                stop.stopped = True
+                return
+        steps, seconds, at = at.step, at.seconds, Place(at.epoch + 1, at.best, losses=at.losses)
         accuracy, note, stepped = None, "", time.perf_counter()
-        if epoch % loop.evaluate_every == 0 or epoch == loop.epochs or pace.done() >= 1:
-            accuracy = task.validate(average)
-            best = max(best, accuracy)
-            pace.spent(time.perf_counter() - stepped)
+        team.settle(net, average)
+        if at.epoch % loop.evaluate_every == 0 or at.epoch == loop.epochs or pace.done() >= 1:
+            part = task.validate(average, team.share)
+            taken = time.perf_counter() - stepped if team.first else 0.0
+            accuracy, taken = team.sum(part, taken)
+            at.best = max(at.best, accuracy)
+            pace.spent(taken)
             note = pace.evaluated(accuracy)
-        _save(folder / "checkpoint.pt", parts, generator, epoch, best)
+        losses, at.losses = at.losses, 0.0
+        save(folder / "checkpoint.pt", parts, generator, at, team)
         progress = Progress(
-            epoch, loop.epochs, losses / taken, accuracy, best, time.perf_counter() - began,
+            at.epoch, loop.epochs, losses / steps, accuracy, at.best, seconds + time.perf_counter() - began,
             float(schedule.get_last_lr()[0]), pace.done(), note,
         )  # fmt: skip
-        _log(folder / "log.csv", progress)
+        if team.first:
+            _log(folder / "log.csv", progress)
         yield progress
-
-
-def averaged_weights(folder: Path, settings: TrainingSettings) -> dict[str, Tensor]:
-    """What the training in `folder` has learnt so far, for another one to begin with.
-
-    Raises SettingsError where there is none, or where its net is not that of `settings`.
-    """
-    if not (folder / "checkpoint.pt").exists():
-        raise SettingsError(f"train.start: {folder} holds no training: run that one first")
-    other = TrainingSettings.model_validate_json((folder / "settings.json").read_text())
-    if other.model.net != settings.model.net:
-        raise SettingsError(f"train.start: the net of {folder} is not this training's")
-    return dict(torch.load(folder / "checkpoint.pt", weights_only=True)["average"])
-
-
-def _claim(folder: Path, settings: TrainingSettings) -> None:
-    path = folder / "settings.json"
-    # Read as settings, so that one which is new since then, and at its default, is no difference.
-    if path.exists() and TrainingSettings.model_validate_json(path.read_text()) != settings:
-        raise SettingsError(f"{folder} holds a training with other settings: give another folder or delete it")
-    path.write_text(settings.model_dump_json(indent=2))
+        (asked,) = team.sum(float(stop.signal is not None))
+        if asked:
+            stop.stopped = at.epoch < loop.epochs and pace.done() < 1
+            return
 
 
 def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -138,26 +167,6 @@ def _average(average: nn.Module, net: nn.Module, decay: float) -> None:
             kept.lerp_(fresh, 1 - decay)
         else:
             kept.copy_(fresh)
-
-
-def _resume(path: Path, parts: dict[str, Any], generator: torch.Generator) -> tuple[int, float]:
-    if not path.exists():
-        return 0, 0.0
-    saved = torch.load(path, weights_only=True)
-    for name, part in parts.items():
-        if name in saved:
-            part.load_state_dict(saved[name])
-    generator.set_state(saved["generator"])
-    torch.set_rng_state(saved["torch"])  # dropout's
-    return int(saved["epoch"]), float(saved["best"])
-
-
-def _save(path: Path, parts: dict[str, Any], generator: torch.Generator, epoch: int, best: float) -> None:
-    saved: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
-    saved |= {"generator": generator.get_state(), "torch": torch.get_rng_state(), "epoch": epoch, "best": best}
-    fresh = path.with_suffix(".tmp")
-    torch.save(saved, fresh)
-    os.replace(fresh, path)  # a kill between the two leaves the last good checkpoint
 
 
 def _log(path: Path, progress: Progress) -> None:

@@ -8,7 +8,7 @@ decoding is for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from collage.codes import concat_layout
 from collage.data import PixelSet
 from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
+from collage.training._share import WHOLE, Share
 from collage.training._single import to_planes
 from collage.training._teacher import Teacher, distillation_loss
 from collage.training._views import apply_views, normalise_batch
@@ -43,18 +44,22 @@ class ParityTask:
         # Squared errors are counted in variances of the sums: 1 is a model that only knows their mean.
         self._spread = self._k * float(answers[:_SPREAD_IMAGES].var(0).mean().clamp_min(1e-6))
         self.steps = max(1, len(training) // (settings.train.batch * self._k))
+        self.size = settings.train.batch
 
-    def batch(self, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Parity images (B, C, S, S) and the loss of outputs (B, classes)."""
+    def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Parity images (b, C, S, S), the share's of B, and the loss of outputs (b, classes)."""
         settings, k = self._settings, self._k
-        index = torch.randint(len(self._pixels), (settings.train.batch * k,), generator=generator)
-        views, soft = self._teacher.draw(index, generator)  # soft: (B * k, classes)
-        images = apply_views(self._pixels[index], views, settings.augment.shift, settings.preprocessing)
-        soft = soft.view(-1, k, soft.shape[-1])  # (B, k, classes)
+        mine = share.part(self.size)
+        part = slice(mine.start * k, mine.stop * k)  # its images: b * k
+        index = torch.randint(len(self._pixels), (self.size * k,), generator=generator)
+        views, soft = self._teacher.draw(index, generator, part)  # soft: (b * k, classes)
+        index = index[part]
+        images = apply_views(self._pixels[index], views.take(part), settings.augment.shift, settings.preprocessing)
+        soft = soft.view(-1, k, soft.shape[-1])  # (b, k, classes)
         weight, temperature = self._distill.weight, self._distill.temperature
 
         def loss(outputs: Tensor) -> Tensor:
-            wrong = outputs - soft.sum(1)  # (B, classes): also how wrong each rebuilt answer is
+            wrong = outputs - soft.sum(1)  # (b, classes): also how wrong each rebuilt answer is
             squared = wrong.square().mean() / self._spread
             if weight == 0:
                 return squared
@@ -63,13 +68,20 @@ class ParityTask:
 
         return encode_groups(images, k, self._encoder), loss
 
+    def state_dict(self) -> dict[str, Any]:
+        """Every batch is drawn anew: there is nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See state_dict."""
+
     @torch.no_grad()
-    def validate(self, net: nn.Module) -> float:
-        """A_d: the mean over positions, each missing in turn."""
+    def validate(self, net: nn.Module, share: Share = WHOLE) -> float:
+        """A_d: the mean over positions, each missing in turn; the share's part of it."""
         pixels, labels = self._validation
         k, index = self._k, mixed_order(len(labels), self._k)
         right, step = 0, 512 * k
-        for start in range(0, len(index), step):
+        for start in share.turns(range(0, len(index), step)):
             part = index[start : start + step]
             images = normalise_batch(pixels[part], self._settings.preprocessing)
             parity = encode_groups(images, k, self._encoder)

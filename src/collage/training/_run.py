@@ -13,14 +13,17 @@ from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.nets import LearnedNet, LearnedNetSettings, TileNet, WhitenedNet, YoloNetSettings, build_net
 from collage.training._boxes import BoxTask
+from collage.training._checkpoint import averaged_weights
 from collage.training._collages import CollageTask
 from collage.training._learned import LearnedTask
-from collage.training._loop import Progress, Task, averaged_weights, train
+from collage.training._loop import Progress, Task, train
 from collage.training._parity import ParityTask, encode_groups
 from collage.training._rebuild import net_from_model
 from collage.training._settings import TrainingSettings
 from collage.training._single import SingleTask, to_planes
+from collage.training._stop import Stop
 from collage.training._teacher import Teacher, answers_path, ask_single, plain_answers, share_answers
+from collage.training._team import ALONE, Team
 from collage.training._views import normalise_batch
 from collage.zoo import LoadedModel
 
@@ -33,14 +36,17 @@ def run_training(
     *,
     single: LoadedModel | None = None,
     asking: Callable[[float], None] = lambda share: None,
+    team: Team = ALONE,
+    stop: Stop | None = None,
 ) -> Iterator[Progress]:
-    """Train what `settings` says in `folder`, resuming what is there; yields after each epoch.
+    """Train what `settings` says in `folder`, resuming what is there; yields after each epoch. See `train`.
 
     A backup needs its `single`, whose preprocessing and classes must be its own. `asking` is told how far the single's
-    answers for the training images have come, 0..1. Raises DataMissing, ModelError, SettingsError.
+    answers for the training images have come, 0..1. Raises DataMissing, ModelError, ProcessLost, SettingsError.
     """
     torch.manual_seed(settings.train.seed)
-    dataset = open_dataset(settings.data.dataset)
+    with team.watching(), team.in_turn():  # what is wrong is said once
+        dataset = open_dataset(settings.data.dataset)
     images = load_pixels(dataset, "train", settings.preprocessing, limit=settings.data.limit)
     training, validation = split_validation(images, settings.data.validation, settings.data.split_seed)
     net = make_net(settings, len(images.classes))
@@ -48,22 +54,36 @@ def run_training(
         net.load_state_dict(averaged_weights(settings.train.start, settings))
     elif isinstance(net, WhitenedNet | TileNet):
         net.prepare(_first_inputs(training, settings))
-    task: Task
+    with team.watching(), team.in_turn():
+        if single is not None:
+            team.must_see(answers_path(folder, single, settings.train.seed))
+        task = _make_task(
+            settings, folder, single=single, training=training, validation=validation, net=net, asking=asking
+        )
+    yield from train(net, task, settings, folder, team=team, stop=stop)
+
+
+def _make_task(
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    single: LoadedModel | None,
+    training: PixelSet,
+    validation: PixelSet,
+    net: nn.Module,
+    asking: Callable[[float], None],
+) -> Task:
     if settings.model.role is Role.SINGLE:
-        task = SingleTask(training, validation, settings)
-    else:
-        teacher = _teacher(settings, single, training, folder, asking)
-        assert single is not None  # a teacher is one
-        if settings.model.k is not None:
-            answers = plain_answers(single, to_planes(validation), folder)
-            if isinstance(net, LearnedNet):
-                net.around(_as_net(single))
-                task = LearnedTask(training, validation, settings, teacher, answers=answers, net=net)
-            else:
-                task = ParityTask(training, validation, settings, teacher, answers)
-        else:
-            task = _backup_task(settings)(training, validation, settings, teacher)
-    yield from train(net, task, settings, folder)
+        return SingleTask(training, validation, settings)
+    teacher = _teacher(settings, single, training, folder, asking)
+    assert single is not None  # a teacher is one
+    if settings.model.k is None:
+        return _backup_task(settings)(training, validation, settings, teacher)
+    answers = plain_answers(single, to_planes(validation), folder)
+    if not isinstance(net, LearnedNet):
+        return ParityTask(training, validation, settings, teacher, answers)
+    net.around(_as_net(single))
+    return LearnedTask(training, validation, settings, teacher, answers=answers, net=net)
 
 
 def _backup_task(settings: TrainingSettings) -> type[CollageTask | SingleTask]:

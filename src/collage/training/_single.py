@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from collage.data import PixelSet
 from collage.training._settings import TrainingSettings
+from collage.training._share import WHOLE, Share
 from collage.training._teacher import Teacher, distillation_loss
-from collage.training._views import apply_views, draw_views, erase_squares, normalise_batch
+from collage.training._views import apply_views, draw_squares, draw_views, erase_squares, normalise_batch
 
 
 class SingleTask:
@@ -25,25 +27,26 @@ class SingleTask:
         self._labels = torch.from_numpy(training.labels)
         self._validation = to_planes(validation), torch.from_numpy(validation.labels)
         self.steps = max(1, len(training) // settings.train.batch)
+        self.size = min(settings.train.batch, len(training))
         self._order = torch.empty(0, dtype=torch.int64)
         self._next = 0
 
-    def batch(self, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Images (B, C, S, S) and the loss of logits (B, classes)."""
-        settings = self._settings
-        size = min(settings.train.batch, len(self._labels))
-        # A shuffle an epoch; a resumed run starts at an epoch's border, so nothing of it needs saving.
-        if self._next + size > len(self._order) or self._next // size >= self.steps:
+    def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Images (b, C, S, S), the share's of B, and the loss of logits (b, classes)."""
+        settings, augment, part = self._settings, self._settings.augment, share.part(self.size)
+        # A shuffle an epoch.
+        if self._next + self.size > len(self._order) or self._next // self.size >= self.steps:
             self._order, self._next = torch.randperm(len(self._labels), generator=generator), 0
-        index = self._order[self._next : self._next + size]
-        self._next += size
-        labels = self._labels[index]
+        index = self._order[self._next : self._next + self.size]  # (B,)
+        self._next += self.size
         if self._teacher is None:
-            views, soft = draw_views(size, settings.augment, generator), None
+            views, soft = draw_views(self.size, augment, generator), None
         else:
-            views, soft = self._teacher.draw(index, generator)
-        images = apply_views(self._pixels[index], views, settings.augment.shift, settings.preprocessing)
-        erase_squares(images, settings.augment.erase, generator)
+            views, soft = self._teacher.draw(index, generator, part)
+        squares = draw_squares(self.size, settings.preprocessing.size, augment.erase, generator)
+        labels = self._labels[index[part]]
+        images = apply_views(self._pixels[index[part]], views.take(part), augment.shift, settings.preprocessing)
+        erase_squares(images, augment.erase, squares and squares.take(part))
 
         def loss(outputs: Tensor) -> Tensor:
             hard = nn.functional.cross_entropy(outputs, labels, label_smoothing=settings.train.label_smoothing)
@@ -55,16 +58,24 @@ class SingleTask:
         return images, loss
 
     @torch.no_grad()
-    def validate(self, net: nn.Module) -> float:
-        """Accuracy on the validation images, 0..1."""
+    def validate(self, net: nn.Module, share: Share = WHOLE) -> float:
+        """Accuracy on the validation images, 0..1: the share's part of it."""
         pixels, labels = self._validation
         right = 0
-        for start in range(0, len(labels), 500):
+        for start in share.turns(range(0, len(labels), 500)):
             images = normalise_batch(pixels[start : start + 500], self._settings.preprocessing)
             with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):
                 outputs = net(images.contiguous(memory_format=torch.channels_last))
             right += int((outputs.argmax(1) == labels[start : start + 500]).sum())
         return right / len(labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in an epoch it is."""
+        return {"order": self._order, "next": self._next}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._order, self._next = state["order"], int(state["next"])
 
 
 def to_planes(images: PixelSet) -> Tensor:

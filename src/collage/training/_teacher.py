@@ -24,10 +24,10 @@ class Teacher:
         self._logits = logits  # (n, V, classes), float16
         self._count = count  # V
 
-    def draw(self, index: Tensor, generator: torch.Generator) -> tuple[Views, Tensor]:
-        """For images `index` (B,), a view of each at random, and the single's logits for it (B, classes)."""
+    def draw(self, index: Tensor, generator: torch.Generator, part: slice) -> tuple[Views, Tensor]:
+        """For images `index` (B,), a view of each at random; for a part of them, the single's logits (b, classes)."""
         view = torch.randint(self._count, index.shape, generator=generator)
-        return self._views.take(index * self._count + view), self._logits[index, view].float()
+        return self._views.take(index * self._count + view), self._logits[index[part], view[part]].float()
 
 
 def answers_path(folder: Path, single: LoadedModel, seed: int) -> Path:

@@ -18,7 +18,7 @@ class Views(NamedTuple):
     dy: Tensor
     dx: Tensor
 
-    def take(self, index: Tensor) -> Views:
+    def take(self, index: Tensor | slice) -> Views:
         """The views at `index`."""
         return Views(self.flip[index], self.dy[index], self.dx[index])
 
@@ -55,17 +55,33 @@ def apply_views(pixels: Tensor, views: Views, shift: int, preprocessing: Preproc
     return x[images, planes, rows, columns]
 
 
-def erase_squares(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Set one square of each image (B, C, S, S) to the mean pixel, in place (DeVries and Taylor, arXiv 1708.04552)."""
+class Squares(NamedTuple):
+    """Centres of one square in each of B images, by pixel: int64 (B, 1) each."""
+
+    row: Tensor
+    column: Tensor
+
+    def take(self, part: slice) -> Squares:
+        """Those of a part of the images."""
+        return Squares(self.row[part], self.column[part])
+
+
+def draw_squares(count: int, size: int, side: int, generator: torch.Generator) -> Squares | None:
+    """For `count` images of `size` pixels a side; None where the squares' side is 0."""
     if side == 0:
-        return images
-    count, _, size, _ = images.shape
-    span = torch.arange(size)
+        return None
     # Centres may lie on the border, so that part of the squares is cut off, as in the paper.
     row = torch.randint(size, (count, 1), generator=generator)
-    column = torch.randint(size, (count, 1), generator=generator)
-    inside_rows = (span - row).abs() * 2 < side  # (B, S)
-    inside_columns = (span - column).abs() * 2 < side
+    return Squares(row, torch.randint(size, (count, 1), generator=generator))
+
+
+def erase_squares(images: Tensor, side: int, squares: Squares | None) -> Tensor:
+    """Set one square of each image (B, C, S, S) to the mean pixel, in place (DeVries and Taylor, arXiv 1708.04552)."""
+    if squares is None:
+        return images
+    span = torch.arange(images.shape[-1])
+    inside_rows = (span - squares.row).abs() * 2 < side  # (B, S)
+    inside_columns = (span - squares.column).abs() * 2 < side
     mask = inside_rows.unsqueeze(2) & inside_columns.unsqueeze(1)  # (B, S, S)
     return images.masked_fill_(mask.unsqueeze(1), 0.0)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import random
 import socket
@@ -20,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from collage.dispatch import Role
-from collage.serving import DataPlane, load_settings, serve
+from collage.serving import DataPlane, load_settings, logs_written, serve
 
 
 class _Control:
@@ -76,7 +75,6 @@ class _Control:
 def main(control_fd: int, settings_json: str, single: float, collage: float) -> None:
     """Serve until SIGTERM."""
     settings = load_settings(**json.loads(settings_json))
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     draws = random.Random(0)
 
     def hold(_worker: str, role: Role) -> float:
@@ -84,7 +82,8 @@ def main(control_fd: int, settings_json: str, single: float, collage: float) -> 
 
     plane = DataPlane(settings, hold=hold)
     control = _Control(plane, socket.socket(fileno=control_fd))
-    serve(settings, control.begin, plane=plane)
+    with logs_written(settings):
+        serve(settings, control.begin, plane=plane)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from collage.serving._http_near import is_loopback
+from collage.serving.logs import current_request
 from collage.serving.safety._guard import Need
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def admitted(method: str, context: Any, gateway: Gateway) -> Iterator[None]:
     """Around one call. Raises Unauthenticated, Forbidden and RateLimited."""
     need = _NEEDS.get(method, Need.ADMIN)
     tenant = gateway.guard.admit(need, _key(context), _certificate(context), near=_near(context))
+    if (notes := current_request.get()) is not None:
+        notes.tenant = tenant.name
     if method != "ModelInfer":
         yield
         return

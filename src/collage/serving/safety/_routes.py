@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from collage.serving._http_errors import CHALLENGE
 from collage.serving._http_near import near, refuse_foreign
+from collage.serving.logs import current_request
 from collage.serving.safety._guard import Need
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def _behind(endpoint: Endpoint, gateway: Gateway, need: Need, *, classifies: boo
                 refuse_foreign(request)
         key = presented_key(request, basic=people)
         tenant = gateway.guard.admit(need, key, request.scope.get(CERTIFICATE, ()), near=near(request))
+        if (notes := current_request.get()) is not None:
+            notes.tenant = tenant.name
         if not classifies:
             return await endpoint(request)
         with gateway.admitted(tenant):

@@ -1,0 +1,55 @@
+"""What is known of the request that is being answered, for its line in the log. One for each request's own task."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+ID_HEADER = "x-request-id"  # in gRPC's metadata, too
+_LONGEST = 200
+
+
+@dataclass(slots=True, eq=False)
+class RequestNotes:
+    """One request, whatever the transport.
+
+    tenant: its name, "" where there is none. queries: images that it holds, as far as they are known. sources: how many
+    of them which kind of job answered. why: the metric's word for why they got no answer, or "".
+    """
+
+    id: str
+    chosen: bool = False  # the id, by the client
+    tenant: str = ""
+    queries: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    why: str = ""
+
+    @classmethod
+    def of(cls, asked: str | None) -> RequestNotes:
+        """A request with this id in its header, if any."""
+        chosen = _checked(asked)
+        return cls(chosen or secrets.token_hex(8), bool(chosen))
+
+    def answered(self, sources: Iterable[str]) -> None:
+        """Which kinds of jobs answered its queries."""
+        self.sources.update(sources)
+
+
+current_request: ContextVar[RequestNotes | None] = ContextVar("current_request", default=None)
+
+
+def note_id(asked: str) -> None:
+    """The id in the body of the current request: it counts where the header had none."""
+    notes = current_request.get()
+    if notes is not None and not notes.chosen and (chosen := _checked(asked)):
+        notes.id, notes.chosen = chosen, True
+
+
+def _checked(asked: str | None) -> str:
+    """A client's id, or "" where it is none that can go into headers and logs: printable ASCII, at most 200."""
+    if asked is None or not (asked.isascii() and asked.isprintable() and len(asked) <= _LONGEST):
+        return ""
+    return asked.strip()
