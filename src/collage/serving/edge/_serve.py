@@ -1,0 +1,75 @@
+"""One process: a relay, or a collage-cnn's server, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from collage.exceptions import SettingsError
+from collage.serving._http_protocol import guarded
+from collage.serving._settings import ServingSettings, load_settings
+from collage.serving.edge._app import create_edge_app
+from collage.serving.edge._canvas_server import CanvasModel, create_canvas_app
+from collage.serving.edge._relay import Relay
+from collage.serving.edge._settings import EdgeSettings
+from collage.zoo import LoadedModel
+
+_DRAIN_SECONDS = 10
+
+
+def serve_edge(settings: EdgeSettings, on_ready: Callable[[str], None], *, open_: bool = False) -> None:
+    """Serve a relay until stopped; requests that are in get ten seconds to end. on_ready is called with the URL.
+
+    Raises SettingsError for settings that make no sense, and where the address cannot be listened on.
+    """
+    limits = load_settings(host=settings.host, port=settings.port, open=open_ or None)
+    asyncio.run(_serve(create_edge_app(Relay(settings, limits), limits), limits, on_ready))
+
+
+def serve_canvas(
+    model: LoadedModel, host: str, port: int, on_ready: Callable[[str], None], *, threads: int = 1, open_: bool = False
+) -> None:
+    """Serve a collage-cnn until stopped. Raises as `serve_edge`, and ModelError for a model that is no collage-cnn."""
+    limits = load_settings(host=host, port=port, open=open_ or None)
+    asyncio.run(_serve(create_canvas_app(CanvasModel(model, threads), limits), limits, on_ready))
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ours are handled below: a drained process exits with 0."""
+        yield
+
+
+async def _serve(app: Starlette, limits: ServingSettings, on_ready: Callable[[str], None]) -> None:
+    config = uvicorn.Config(
+        app,
+        http=guarded(limits),
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        limit_concurrency=limits.max_connections,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, setattr, server, "should_exit", True)
+    with _listen(limits) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        on_ready(f"http://{limits.host}:{listening.getsockname()[1]}")
+        await serving
+
+
+def _listen(limits: ServingSettings) -> socket.socket:
+    try:
+        return socket.create_server((limits.host, limits.port), backlog=limits.max_connections)
+    except OSError as error:
+        raise SettingsError(f"port: {limits.host}:{limits.port} cannot be listened on ({error.strerror})") from None
