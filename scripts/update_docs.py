@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from collage.bench.chaos import FAULTS
+from collage.bench.chaos.fuzz import GIVEN
 from collage.dispatch import PRESETS, Policy
 from collage.serving import DataPlane, ServingSettings, load_settings
 from collage.serving._http_gate import Gate
@@ -57,7 +58,7 @@ def main(check: bool) -> int:
         "policies.md": {"presets": _presets(), "policy": _fields(Policy)},
         "http.md": {"routes": _routes()},
         "openapi.json": {},
-        "faults.md": {"faults": _faults()},
+        "faults.md": {"faults": _faults(), "fuzz": _fuzz()},
     }
     for name, parts in tables.items():
         path = DOCS / name
@@ -122,10 +123,14 @@ def _presets() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _faults() -> str:
+def _chaos() -> dict[str, Any]:
     path = DOCS.parent / "results" / "chaos.json"
-    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    rows = {row["fault"]: row for row in found.get("faults", ())}
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found
+
+
+def _faults() -> str:
+    rows = {row["fault"]: row for row in _chaos().get("faults", ())}
     lines = [
         "| fault | what is done | clients see | the operator sees "
         "| queries | lost, double, swapped | p99 before, during | normal after |",
@@ -133,6 +138,32 @@ def _faults() -> str:
     ]
     for name, fault in FAULTS.items():
         lines.append(f"| `{name}` | {fault.what} | {fault.clients} | {fault.operator} |{_measured(rows.get(name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _fuzz() -> str:
+    found = _chaos().get("fuzz", {})
+    lines = [
+        "| target | what it is given | inputs | taken | 5xx, but for honest ones | crashes | hangs | escaped errors |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, what in GIVEN.items():
+        row = found.get("targets", {}).get(name)
+        keys = ("inputs", "accepted", "server_errors", "crashes", "hangs", "escaped")
+        counts = " | ".join("" if row is None else f"{row[key]:,}" for key in keys)
+        lines.append(f"| `{name}` | {what} | {counts} |")
+    if found:
+        taken = sum(row["accepted"] for row in found["targets"].values())
+        harm = " | ".join(f"{found[key]:,}" for key in ("server_errors", "crashes", "hangs", "escaped"))
+        lines.append(f"| all |  | {found['inputs']:,} | {taken:,} | {harm} |")
+        lines += [
+            "",
+            f"{found['unavailable']:,} live inputs were told honestly that there is no answer now or in time (503, 504,"
+            f" or gRPC's words for them); {found['undescribed']:,} got a status that `/openapi.json` does not have; the"
+            f" gateway logged {found['tracebacks']:,} tracebacks. Meanwhile {found['neighbours']:,} other queries were"
+            f" sent, and {found['wrong_neighbours']:,} not answered rightly. Resident memory grew by at most"
+            f" {found['memory_growth'] / 2**20:.1f} MiB.",
+        ]
     return "\n".join(lines) + "\n"
 
 

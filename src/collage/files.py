@@ -11,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 from collage.exceptions import SettingsError
 
 Settings = TypeVar("Settings", bound=BaseModel)
+# What a file that is no TOML raises; the last: brackets without end.
+BAD_TOML = (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError)
+_MOST_SHOWN = 300  # characters of a key or of what is wrong with it
 
 
 def load_toml(path: Path, settings: type[Settings]) -> Settings:
@@ -21,7 +24,7 @@ def load_toml(path: Path, settings: type[Settings]) -> Settings:
         raise SettingsError(f"{path}: no such file") from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except BAD_TOML as error:
         raise SettingsError(f"{path}: not valid TOML ({error})") from None
     except ValidationError as error:
         raise SettingsError(f"{path}: {first_problem(error)}") from None
@@ -32,4 +35,10 @@ def first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
+    return shortened(f"{key}: {message}" if key else message)
+
+
+def shortened(text: str) -> str:
+    """One line, however long and broken what it quotes is."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_SHOWN else f"{line[:_MOST_SHOWN]}…"

@@ -315,3 +315,16 @@ def test_grey_and_cmyk_photographs_scale_too() -> None:
         full, scaled = decode_image(data), decode_image(data, shorter=30)
         assert full.mode == scaled.mode == expected
         assert scaled.size == (80, 60)
+
+
+def test_a_jpeg_of_many_scans_is_refused_and_one_with_others_inside_is_not() -> None:
+    data = encode(Image.new("L", (64, 64), 77), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    usual = data.count(b"\xff\xda")
+    assert decode_image(data[:-2] + last * (64 - usual) + b"\xff\xd9").size == (64, 64)
+    with pytest.raises(TooLarge, match="more than 64 scans"):
+        decode_image(data[:-2] + last * (65 - usual) + b"\xff\xd9")
+    assert decode_image(data + b"\xff\xda..." * 1000).size == (
+        64,
+        64,
+    )  # a film behind the picture, as telephones put it

@@ -201,6 +201,15 @@ def test_pixels_out_of_range_and_messages_too_large(channel: grpc.Channel) -> No
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.parametrize("name", ["ModelInfer", "ModelMetadata"])
+@pytest.mark.parametrize("body", [b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x01\xff", b"\x0b"])
+def test_a_message_that_is_none(channel: grpc.Channel, name: str, body: bytes) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(METHODS[name].path)(body, timeout=60.0)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details().startswith(f"message: no {name}Request (")
+
+
 def test_deadlines_and_clients_that_go(start_gateway: Any, png: Any) -> None:
     """No worker gets anything done, so that only a deadline or its client ends a query."""
     gateway = start_gateway(grpc_port=0, max_queue=8, max_images=8, control_share=0)

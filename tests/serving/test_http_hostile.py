@@ -104,6 +104,7 @@ def test_one_bad_image_of_several_is_named(gateway: Any, png: Any) -> None:
         ({"data": [0.0] * 63}, 400, "inputs[0].data"),
         ({"data": ["a"] * 64}, 400, "inputs[0].data"),
         ({"data": [1e300] * 64}, 400, "NaN or infinite"),
+        ({"data": [-1e38] * 64}, 400, "beyond ±1,000,000"),
     ],
 )
 def test_a_tensor_that_does_not_fit(gateway: Any, change: dict[str, Any], status: int, named: str) -> None:

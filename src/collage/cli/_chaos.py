@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from collage.bench.chaos import ChaosJournal, ChaosSettings, Part
+    from collage.bench.chaos.fuzz import FuzzResult
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +27,7 @@ def chaos(
         "experiments/chaos.toml"
     ),
     only: Annotated[
-        list[str] | None, typer.Option(help="faults, overload or soak; may be repeated (default: all).")
+        list[str] | None, typer.Option(help="faults, overload, soak or fuzz; may be repeated (default: all).")
     ] = None,
     fault: Annotated[list[str] | None, typer.Option(help="A fault; may be repeated (default: all).")] = None,
     soak_seconds: Annotated[float | None, typer.Option(help="How long the soak lasts, instead of the file's.")] = None,
@@ -43,7 +44,7 @@ def chaos(
     """
     from rich.console import Console
 
-    from collage.bench.chaos import PARTS, ChaosJournal, load_chaos, write_chaos
+    from collage.bench.chaos import PARTS, ChaosJournal, fuzz_result, load_chaos, write_chaos
 
     parts = [part for part in PARTS if not only or part in only]
     if only and set(only) - set(PARTS):
@@ -65,11 +66,14 @@ def chaos(
         raise typer.Exit(130)
     command = f"collage chaos --config {config.name if config.is_absolute() else config}"
     paths = write_chaos(settings, journal, out, command=command)
-    console.print(_table(journal))
-    for line in _sentences(journal):
+    if journal.faults:
+        console.print(_table(journal))
+    fuzzed = fuzz_result(settings, journal)
+    for line in [*_sentences(journal), *([] if fuzzed is None else [_fuzzed(fuzzed)])]:
         console.print(line, soft_wrap=True)
     console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)
-    if any(row.lost or row.double or row.swapped for row in journal.faults.values()):
+    broken = any(row.lost or row.double or row.swapped for row in journal.faults.values())
+    if broken or (fuzzed is not None and not fuzzed.clean):
         raise typer.Exit(1)
 
 
@@ -145,3 +149,13 @@ def _sentences(journal: ChaosJournal) -> list[str]:
             f"soak: {soak.requests} queries in {soak.seconds / 60:.0f} minutes, {soak.lost} lost; per hour: {trends}"
         )
     return said
+
+
+def _fuzzed(found: FuzzResult) -> str:
+    return (
+        f"fuzz: {found.inputs} inputs: {found.server_errors} server errors, {found.crashes} crashes,"
+        f" {found.hangs} hangs, {found.escaped} escaped errors, {found.undescribed} answers that are not described,"
+        f" {found.tracebacks} tracebacks; {found.wrong_neighbours} of {found.neighbours} other queries were not"
+        f" answered rightly; memory grew by {found.memory_growth / 2**20:.1f} MiB at most. What did harm is kept in the"
+        " run's folder fuzz/found"
+    )

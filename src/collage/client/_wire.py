@@ -31,6 +31,8 @@ _KINDS: dict[int, type[GatewayError]] = {
     503: GatewayBusy,
     504: GatewayTooLate,
 }
+# What is raised by reading JSON of another form than a gateway's.
+_NOT_AS_SAID = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
 class Ask(NamedTuple):
@@ -85,7 +87,7 @@ def read_index(body: bytes) -> list[str]:
     """Their names, the gateway's default first, each once."""
     try:
         return list(dict.fromkeys(str(entry["name"]) for entry in orjson.loads(body)))
-    except (ValueError, TypeError, KeyError) as error:
+    except _NOT_AS_SAID as error:
         raise _no_gateway(error) from None
 
 
@@ -109,7 +111,7 @@ def read_model(body: bytes) -> Model:
             input_name=taken["name"],
             output_name=given["name"],
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except _NOT_AS_SAID as error:
         raise _no_gateway(error) from None
 
 
@@ -166,7 +168,7 @@ def read_answers(body: bytes, count: int, seconds: float) -> list[Answer]:
                 )
             )
         return answers
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except _NOT_AS_SAID as error:
         raise _no_gateway(error) from None
 
 

@@ -128,13 +128,13 @@ def check_tensors(model: RemoteModel, metadata: Mapping[str, Any]) -> str | None
         tensors = metadata.get(kind)
         if not isinstance(tensors, list) or not tensors:
             continue
-        there = {tensor.get("name"): tensor for tensor in tensors if isinstance(tensor, dict)}
+        there = {str(tensor.get("name")): tensor for tensor in tensors if isinstance(tensor, dict)}
         if form.name not in there:
             return f"model {model.name!r} has {kind} {', '.join(map(repr, there))[:200]}, and no {form.name!r}"
         datatype, shape = there[form.name].get("datatype"), there[form.name].get("shape")
         if datatype != "FP32":
             return f"{form.name!r} of model {model.name!r} is {datatype}; FP32 is needed"
-        if isinstance(shape, list) and not form.fits(shape):
+        if isinstance(shape, list) and not (all(type(size) is int for size in shape) and form.fits(shape)):
             return f"{form.name!r} of model {model.name!r} has shape {shape[:8]}; {form} is needed"
     return None
 

@@ -62,7 +62,10 @@ class Frame(NamedTuple):
         """The payload as an array of `shape`. Raises WireError where they do not fit."""
         if math.prod(self.shape) * 4 != len(self.payload):
             raise WireError(f"{len(self.payload)} bytes do not make a float32 array of shape {self.shape}")
-        return np.frombuffer(self.payload, np.float32).reshape(self.shape)
+        try:
+            return np.frombuffer(self.payload, np.float32).reshape(self.shape)
+        except ValueError:  # nothing, in a shape that no array can have
+            raise WireError(f"no array has the shape {self.shape}") from None
 
     def text(self) -> str:
         """The payload as text, whatever it is."""

@@ -7,7 +7,9 @@ has a process-wide pixel limit that warns, where here each call has its own limi
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_JPEG = b"\xff\xd8\xff"
+_SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")  # marker, length, components
+_MOST_SCANS = 64  # progressive files have about 10
 _WHITE = 255
 _GAP = 2  # a scaled decode leaves at least so many pixels for one of the result: the resize still does the smoothing
 _SHIFT = 1 / 8  # pixels of the result by which a scaled decode may move the picture's far edge
@@ -65,6 +70,7 @@ def decode_image(
     except Exception as error:  # on crafted bytes the plug-ins raise nearly anything, and all of it means the same
         raise InvalidImage(f"damaged image header ({_one_line(error)})", field=field) from error
     _check_pixels(image.size, limits, field)
+    _check_scans(data, field)
     try:
         if shorter is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
             _draft(image, shorter)
@@ -77,7 +83,7 @@ def decode_image(
 def _opener(data: bytes) -> type[ImageFile.ImageFile] | None:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return PngImagePlugin.PngImageFile
-    if data.startswith(b"\xff\xd8\xff"):
+    if data.startswith(_JPEG):
         return JpegImagePlugin.JpegImageFile
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return WebPImagePlugin.WebPImageFile
@@ -111,6 +117,12 @@ def _check_pixels(size: tuple[int, int], limits: ImageLimits, field: str) -> Non
     width, height = size
     if width * height > limits.max_pixels:
         raise TooLarge(f"{width} x {height} pixels; at most {limits.max_pixels:,} in all are allowed", field=field)
+
+
+def _check_scans(data: bytes, field: str) -> None:
+    """A scan of a JPEG may be a few bytes long, and each costs a pass over all pixels."""
+    if data.startswith(_JPEG) and len(list(islice(_SCAN.finditer(data), _MOST_SCANS + 1))) > _MOST_SCANS:
+        raise TooLarge(f"more than {_MOST_SCANS} scans in one JPEG; save it again", field=field)
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from collage.dispatch import Role
 from collage.engines import OipOptions, TlsOptions
 from collage.exceptions import SettingsError
+from collage.files import BAD_TOML, shortened
 
 FleetRole = Literal["single", "backup"]
 _BOTH: tuple[FleetRole, ...] = ("single", "backup")
@@ -79,7 +80,7 @@ def load_fleet(path: Path) -> Fleet:
             content = tomllib.load(file)
     except OSError as error:
         raise SettingsError(f"fleet: {path} cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except BAD_TOML as error:
         raise SettingsError(f"fleet: {path} is no valid TOML ({error})") from None
     _place(content, path.parent)
     try:
@@ -102,7 +103,7 @@ def _first(error: ValidationError) -> str:
         }
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         message = f"no such key{f'; did you mean {close[0]}?' if close else ''}"
-    return f"{key}: {message[:1].lower()}{message[1:]}"
+    return shortened(f"{key}: {message[:1].lower()}{message[1:]}")
 
 
 def _place(content: dict[str, Any], folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from collage.exceptions import (
     DeadlineExceeded,
@@ -57,8 +58,7 @@ def grpc_handler(gateway: Gateway) -> Any:
     handlers = _Handlers(gateway)
     methods = {
         name: grpc.unary_unary_rpc_method_handler(
-            _guarded(name, getattr(handlers, name), gateway),
-            request_deserializer=method.request.FromString,
+            _guarded(name, _read(method.request, getattr(handlers, name)), gateway),
             response_serializer=method.response.SerializeToString,
         )
         for name, method in METHODS.items()
@@ -108,6 +108,19 @@ class _Handlers:
             note_id(parsed.id)
             answers = await gateway.answer(parsed.images, parsed.options._replace(deadline=deadline))
         return encode_infer_message(parsed, answers, gateway.model, raw=raw)
+
+
+def _read(kind: Any, handler: Handler) -> Handler:
+    """Messages are read here: gRPC itself would log each broken one with a traceback, and call it its own fault."""
+
+    async def read(body: bytes, context: Any) -> Any:
+        try:
+            request = kind.FromString(body)
+        except DecodeError as error:
+            raise InvalidInput(f"no {kind.DESCRIPTOR.name} ({error})", field="message") from None
+        return await handler(request, context)
+
+    return read
 
 
 def _guarded(name: str, handler: Handler, gateway: Gateway) -> Handler:

@@ -95,6 +95,8 @@ def _guarded(paths: Described) -> Described:
         for method, operation in operations.items():
             if need_of(path, {method.upper()}) is Need.ANYONE:
                 continue
+            if "{" in path:
+                operation["responses"].setdefault("404", {"$ref": "#/components/responses/404"})
             operation["security"] = [{}, {"bearer": []}, {"header": []}]  # none of them where no key is set
             for status in (401, 403, 429) if charged(path) else (401, 403):
                 operation["responses"][str(status)] = {"$ref": f"#/components/responses/{status}"}

@@ -31,6 +31,8 @@ FloatArray = NDArray[np.float32]
 # What is below all of these takes less time than to hand it to another thread and back (0.1 ms), by the header alone.
 _LIGHT = ImageLimits(max_bytes=8 * 1024, max_pixels=128 * 128)
 _LIGHT_TENSOR_BYTES = 256 * 1024
+# In a tensor. From far larger ones a good model makes what is not finite, and a good worker would be blamed for it.
+_MOST_VALUE = 1e6
 
 
 class Prepared(NamedTuple):
@@ -98,6 +100,8 @@ class Preparer:
             raise InvalidInput(f"{array.dtype} {array.shape}; float32 {self._shape} is needed", field=field)
         if not np.isfinite(array).all():
             raise InvalidInput("holds NaN or infinite values", field=field)
+        if max(float(array.max()), -float(array.min())) > _MOST_VALUE:
+            raise InvalidInput(f"holds values beyond ±{_MOST_VALUE:,.0f}, as no normalised image does", field=field)
         if not self._others:
             return self._prepared(array, lambda tile: array)
         picture = image_from_pixels(denormalise(array, self._single))

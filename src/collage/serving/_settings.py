@@ -30,6 +30,7 @@ from pydantic_settings import SettingsError as _SourceError
 
 from collage.dispatch import Scaling
 from collage.exceptions import SettingsError
+from collage.files import BAD_TOML, shortened
 from collage.serving._http_near import is_loopback
 from collage.serving.safety import Digest, TenantName, TenantSettings, check_owners
 
@@ -303,7 +304,7 @@ def _check_file(config: Path) -> None:
             content = tomllib.load(file)
     except OSError as error:
         raise SettingsError(f"{config}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except BAD_TOML as error:
         raise SettingsError(f"{config}: not valid TOML ({error})") from None
     _check_names(content, str(config))
 
@@ -314,7 +315,7 @@ def _check_names(names: Iterable[str], where: str, prefix: str = "") -> None:
         if key not in ServingSettings.model_fields:
             close = difflib.get_close_matches(key, ServingSettings.model_fields, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise SettingsError(f"{name}: no such setting (in {where}){hint}")
+            raise SettingsError(f"{shortened(name)}: no such setting (in {where}){hint}")
 
 
 def _one_line(error: ValidationError) -> str:
@@ -322,9 +323,9 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
-        return message
+        return shortened(message)
     key = ".".join(str(part) for part in first["loc"])
     message = message[:1].lower() + message[1:]
     if {"keys", "admin_keys", "monitor_keys"} & set(first["loc"]):  # never what was put there: it may be a key
-        return f"{key}: {message}"
-    return f"{key}: {message} (got {first['input']!r})"
+        return shortened(f"{key}: {message}")
+    return shortened(f"{key}: {message} (got {first['input']!r})")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -64,7 +65,7 @@ def _read(path: Path, changed: int) -> tuple[Table, list[str]]:
         )
         right = tuple(row["answer"] == row["label"] for row in rows)
         return Table(outcomes, right, tiles), [row["label"] for row in rows[::tiles]]
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, csv.Error, zlib.error) as error:
         raise SettingsError(f"outcomes: {path}: no outcomes of an evaluation ({error})") from None
 
 

@@ -160,13 +160,27 @@ def load_times(path: Path) -> Times:
     """
     try:
         if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), np.float64).reshape(-1)
+            return _load_array(path)
         lines = path.read_text("utf-8").split("\n")
         cells = [line.split(",")[-1].strip() for line in lines]
         first = 0 if _is_number(cells[0]) else 1
         return np.asarray([float(cell) for cell in cells[first:] if cell])
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path}: not a list of service times, one a line in its last column ({error})") from None
+
+
+def _load_array(path: Path) -> Times:
+    """Raises OSError and ValueError."""
+    try:
+        with path.open("rb") as file:  # which numpy leaves open where it raises
+            array = np.load(file, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # on crafted bytes it raises nearly anything, and all of it means the same
+        raise ValueError(" ".join(str(error).split())[:100]) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":  # several arrays, or not of numbers
+        raise ValueError("one array of numbers is needed")
+    return array.astype(np.float64).reshape(-1)
 
 
 def _is_number(text: str) -> bool:
@@ -190,6 +204,8 @@ def load_profile(name_or_path: str) -> Profile:
     else:
         try:
             text = Path(name_or_path).read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"{name_or_path}: no service-time profile ({error})") from None
         except OSError:
             known = ", ".join(list_profiles())
             raise SettingsError(f"no profile {name_or_path!r}: give a profile's file, or one of {known}") from None

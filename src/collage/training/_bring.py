@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from collage.dispatch import Role
 from collage.exceptions import ModelError, SettingsError
-from collage.files import first_problem
+from collage.files import BAD_TOML, first_problem
 from collage.imaging import Interpolation, Preprocessing
 from collage.training._graph_cost import count_graph
 from collage.zoo import Cost, LoadedModel, ModelCard, file_sha256, load_model, open_session, run_batch
@@ -51,11 +51,11 @@ class SingleFacts(BaseModel):
 def read_facts(path: Path) -> SingleFacts:
     """Facts from a TOML or JSON file. Raises SettingsError that names the key."""
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
         return SingleFacts.model_validate(json.loads(text) if path.suffix == ".json" else tomllib.loads(text))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+    except (*BAD_TOML, json.JSONDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     except ValidationError as error:
         raise SettingsError(f"{path}: {first_problem(error)}") from error
@@ -64,13 +64,15 @@ def read_facts(path: Path) -> SingleFacts:
 def read_classes(path: Path) -> tuple[str, ...]:
     """Class names in the order of the single's outputs: one a line, or a JSON list. Raises SettingsError."""
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: no text ({error})") from error
     if path.suffix == ".json":
         try:
             return tuple(str(name) for name in json.loads(text))
-        except (json.JSONDecodeError, TypeError) as error:
+        except (json.JSONDecodeError, TypeError, RecursionError) as error:
             raise SettingsError(f"{path}: no JSON list of names ({error})") from error
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 

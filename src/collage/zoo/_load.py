@@ -90,7 +90,7 @@ def _find_card(name_or_path: str | Path) -> Path:
 
 def _check_file(card_path: Path, name: str, sha256: str) -> Path:
     """The file that a card names, once its hash is the card's."""
-    if Path(name).name != name:
+    if Path(name).name != name or name in ("", "..") or "\0" in name:
         raise ModelError(f"{card_path}: file: {name!r} must be a plain file name beside the card")
     path = card_path.with_name(name)
     try:

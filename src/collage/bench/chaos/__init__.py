@@ -1,12 +1,12 @@
-"""A real gateway under fire: faults, overload and a long steady load, and what became of every query."""
+"""A real gateway under fire: faults, overload, a long steady load, and what became of every query; and fuzzing."""
 
 from collage.bench.chaos._faults import FAULTS, Fault
 from collage.bench.chaos._journal import ChaosJournal
 from collage.bench.chaos._overload import OverloadResult, run_overload
-from collage.bench.chaos._report import ordered, update_results, write_chaos
+from collage.bench.chaos._report import fuzz_result, ordered, update_results, write_chaos
 from collage.bench.chaos._run import FaultResult, recovered_after, run_fault
 from collage.bench.chaos._session import PARTS, ChaosStep, Part, run_chaos, seconds_of
-from collage.bench.chaos._settings import ChaosSettings, OverloadSettings, SoakSettings, load_chaos
+from collage.bench.chaos._settings import ChaosSettings, FuzzSettings, OverloadSettings, SoakSettings, load_chaos
 from collage.bench.chaos._soak import SoakResult, Trend, run_soak, trend
 from collage.bench.chaos._stage import Layout, Stage, open_stage
 
@@ -18,6 +18,7 @@ __all__ = [
     "ChaosStep",
     "Fault",
     "FaultResult",
+    "FuzzSettings",
     "Layout",
     "OverloadResult",
     "OverloadSettings",
@@ -26,6 +27,7 @@ __all__ = [
     "SoakSettings",
     "Stage",
     "Trend",
+    "fuzz_result",
     "load_chaos",
     "open_stage",
     "ordered",

@@ -29,6 +29,7 @@ class GatewayProcess:
 
     def __init__(self, folder: Path, name: str, settings: Mapping[str, object], seconds: tuple[float, float]) -> None:
         self.host, self.port = "127.0.0.1", 0
+        self.grpc = ""  # HOST:PORT, where it is served
         self._log = folder / f"{name}.log"
         self._settings = dict(settings)
         self._seconds = seconds
@@ -45,6 +46,11 @@ class GatewayProcess:
         """Of the gateway itself."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
 
     async def start(self) -> None:
         """Returns once it serves. Raises ModelError, with the end of its log, where it does not."""
@@ -70,7 +76,8 @@ class GatewayProcess:
         if not line:
             await self.stop()
             raise ModelError(f"the gateway did not start: {self._log.read_text(errors='replace')[-500:]}")
-        self.port = int(json.loads(line)["url"].rpartition(":")[2])
+        said = json.loads(line)
+        self.port, self.grpc = int(said["url"].rpartition(":")[2]), said["grpc"]
 
     async def tell(self, do: str, **what: object) -> dict[str, Any]:
         """Have it do something to itself (`_gateway_process`). Raises ConnectionError where it is gone."""

@@ -31,6 +31,11 @@ class _Control:
         self._outputs = [os.dup(1), os.dup(2)]
         self._clocks: tuple[Callable[[], float], Callable[[], int]] = (time.time, time.time_ns)
         self._task: asyncio.Task[None] | None = None
+        self._grpc = ""
+
+    def hear_grpc(self, address: str) -> None:
+        """Called by `serve` before `begin`, where gRPC is served."""
+        self._grpc = address
 
     def begin(self, url: str) -> None:
         """Called by `serve`, on its event loop, once queries are answered."""
@@ -39,7 +44,7 @@ class _Control:
     async def _talk(self, url: str) -> None:
         self._socket.setblocking(False)
         reader, writer = await asyncio.open_connection(sock=self._socket)
-        writer.write(json.dumps({"url": url}).encode() + b"\n")
+        writer.write(json.dumps({"url": url, "grpc": self._grpc}).encode() + b"\n")
         while line := await reader.readline():
             said = json.loads(line)
             answer = getattr(self, f"do_{said.pop('do')}")(**said)
@@ -83,7 +88,7 @@ def main(control_fd: int, settings_json: str, single: float, collage: float) -> 
     plane = DataPlane(settings, hold=hold)
     control = _Control(plane, socket.socket(fileno=control_fd))
     with logs_written(settings):
-        serve(settings, control.begin, plane=plane)
+        serve(settings, control.begin, plane=plane, on_grpc=control.hear_grpc)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collage.bench.chaos._overload import OverloadResult
 from collage.bench.chaos._run import FaultResult
 from collage.bench.chaos._settings import ChaosSettings
 from collage.bench.chaos._soak import SoakResult
+from collage.bench.chaos.fuzz import FuzzChunk
 from collage.exceptions import SettingsError
 
 
@@ -23,6 +24,7 @@ class ChaosJournal:
         self.faults: dict[str, FaultResult] = {}
         self.overload: OverloadResult | None = None
         self.soak: SoakResult | None = None
+        self.fuzz: dict[tuple[str, int, int, int], FuzzChunk] = {}
         self._header = {"chaos": settings.fingerprint()}
 
     def open(self) -> None:
@@ -41,9 +43,9 @@ class ChaosJournal:
         except (ValueError, KeyError, TypeError):
             raise SettingsError(f"{self.path}: is no journal of this command; delete it, or give --fresh") from None
 
-    def add(self, result: FaultResult | OverloadResult | SoakResult) -> None:
+    def add(self, result: FaultResult | OverloadResult | SoakResult | FuzzChunk) -> None:
         """Keep a finished part."""
-        kind = {FaultResult: "fault", OverloadResult: "overload", SoakResult: "soak"}[type(result)]
+        kind = {FaultResult: "fault", OverloadResult: "overload", SoakResult: "soak", FuzzChunk: "fuzz"}[type(result)]
         row = {kind: result.model_dump()}
         self._write("a", row)
         self._take(row)
@@ -55,6 +57,9 @@ class ChaosJournal:
             self.faults[result.fault] = result
         elif kind == "overload":
             self.overload = OverloadResult.model_validate(content)
+        elif kind == "fuzz":
+            chunk = FuzzChunk.model_validate(content)
+            self.fuzz[chunk.key] = chunk
         else:
             self.soak = SoakResult.model_validate(content)
 

@@ -15,7 +15,9 @@ from collage.bench.chaos._faults import FAULTS
 from collage.bench.chaos._journal import ChaosJournal
 from collage.bench.chaos._run import FaultResult
 from collage.bench.chaos._settings import ChaosSettings
+from collage.bench.chaos.fuzz import FuzzResult, fuzz_plan, summed
 
+_PARTS = ("faults", "overload", "soak", "fuzz")
 _COLUMNS = (
     "fault",
     "requests",
@@ -32,11 +34,16 @@ _COLUMNS = (
 def write_chaos(settings: ChaosSettings, journal: ChaosJournal, out: Path, *, command: str) -> list[Path]:
     """Write what the journal holds. Returns the files."""
     results = ordered(journal)
-    content: dict[str, Any] = {"faults": [{name: getattr(row, name) for name in _COLUMNS} for row in results]}
+    content: dict[str, Any] = {}
+    if results:
+        content["faults"] = [{name: getattr(row, name) for name in _COLUMNS} for row in results]
     if journal.overload is not None:
         content["overload"] = journal.overload.model_dump()
     if journal.soak is not None:
         content["soak"] = journal.soak.model_dump()
+    fuzzed = fuzz_result(settings, journal)
+    if fuzzed is not None:
+        content["fuzz"] = fuzzed.model_dump()
     path = out / "chaos.json"
     update_results(path, content)
     folder = out / "chaos"
@@ -47,16 +54,24 @@ def write_chaos(settings: ChaosSettings, journal: ChaosJournal, out: Path, *, co
         _write_table(results, paths[-2])
         _plot(results, paths[-1])
     conditions = {"command": command, "settings": settings.model_dump(mode="json"), "machine": describe_machine()}
-    (folder / "conditions.json").write_bytes(orjson.dumps(conditions, option=orjson.OPT_INDENT_2))
-    return [*paths, folder / "conditions.json"]
+    paths.append(folder / "conditions.json")
+    update_results(paths[-1], dict.fromkeys(content, conditions))  # parts may be run apart
+    return paths
 
 
 def update_results(path: Path, parts: dict[str, Any]) -> None:
-    """Put these parts into the file of all results, and leave its others as they are."""
+    """Put these parts into a file of all results, and leave its others as they are."""
     found = orjson.loads(path.read_bytes()) if path.is_file() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {name: (found | parts)[name] for name in ("faults", "overload", "soak", "fuzz") if name in found | parts}
+    whole = {name: (found | parts)[name] for name in _PARTS if name in found | parts}
     path.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def fuzz_result(settings: ChaosSettings, journal: ChaosJournal) -> FuzzResult | None:
+    """All of the fuzzing that these settings want and the journal holds; None where it holds nothing of it."""
+    if settings.fuzz is None or not journal.fuzz:
+        return None
+    return summed(journal.fuzz[chunk.key] for chunk in fuzz_plan(settings.fuzz) if chunk.key in journal.fuzz)
 
 
 def ordered(journal: ChaosJournal) -> list[FaultResult]:

@@ -1,4 +1,4 @@
-"""A whole run: every fault on a gateway that lives through all of its layout's, then the overload, then the soak."""
+"""A whole run: every fault on a gateway that lives through all of its layout's, the overload, the soak, the fuzzing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from collage.bench.chaos._faults import FAULTS, Fault
 from collage.bench.chaos._journal import ChaosJournal
 from collage.bench.chaos._overload import run_overload
 from collage.bench.chaos._run import run_fault
-from collage.bench.chaos._settings import ChaosSettings
+from collage.bench.chaos._settings import ChaosSettings, FuzzSettings
 from collage.bench.chaos._soak import run_soak
 from collage.bench.chaos._stage import Layout, open_stage
+from collage.bench.chaos.fuzz import FuzzChunk, fuzz_plan, run_fuzz
 from collage.exceptions import SettingsError
 
-Part = Literal["faults", "overload", "soak"]
-PARTS: tuple[Part, ...] = ("faults", "overload", "soak")
+Part = Literal["faults", "overload", "soak", "fuzz"]
+PARTS: tuple[Part, ...] = ("faults", "overload", "soak", "fuzz")
+_FUZZ_RATE = 150.0  # inputs a second, as a guess of how long fuzzing takes
 
 
 class ChaosStep(NamedTuple):
@@ -44,6 +46,8 @@ def seconds_of(settings: ChaosSettings, parts: Sequence[Part] = PARTS) -> float:
         total += settings.overload.seconds + 2 * settings.overload.capacity_seconds
     if "soak" in parts and settings.soak is not None:
         total += settings.soak.seconds
+    if "fuzz" in parts and settings.fuzz is not None:
+        total += sum(chunk.inputs for chunk in fuzz_plan(settings.fuzz)) / _FUZZ_RATE
     return total
 
 
@@ -88,4 +92,34 @@ async def run_chaos(
             settings, settings.soak, folder, lambda seconds: on_step(ChaosStep("soak", done + seconds, total))
         )
         journal.add(result)
+        done += settings.soak.seconds
+    if "fuzz" in parts and settings.fuzz is not None:
+        await _fuzz(settings, settings.fuzz, journal, folder, lambda what, left: on_step(_left(what, left, total)))
     on_step(ChaosStep("done", total, total))
+
+
+def _left(what: str, inputs: int, total: float) -> ChaosStep:
+    return ChaosStep(what, total - inputs / _FUZZ_RATE, total)
+
+
+async def _fuzz(
+    settings: ChaosSettings,
+    fuzz: FuzzSettings,
+    journal: ChaosJournal,
+    folder: Path,
+    on_left: Callable[[str, int], None],
+) -> None:
+    """on_left: called with the next target, and how many inputs are left."""
+    chunks = [chunk for chunk in fuzz_plan(fuzz) if chunk.key not in journal.fuzz]
+    left = sum(chunk.inputs for chunk in chunks)
+    coming = iter([*(chunk.target for chunk in chunks[1:]), "done"])
+
+    def on_chunk(chunk: FuzzChunk) -> None:
+        nonlocal left
+        journal.add(chunk)
+        left -= chunk.inputs
+        on_left(next(coming), left)
+
+    if chunks:
+        on_left(chunks[0].target, left)
+        await run_fuzz(settings, fuzz, chunks, folder / "fuzz", on_chunk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,6 +34,20 @@ class SoakSettings(_Part):
     settle_seconds: float = Field(default=300.0, ge=0, description="at the start, which the slopes leave out")
 
 
+class FuzzSettings(_Part):
+    """Inputs that nobody should send. One of a number is the same wherever it is made."""
+
+    seed: int = Field(default=1, ge=0)
+    inputs_inside: int = Field(default=10_000, ge=0, description="of each target that is a function of this package")
+    inputs_live: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=lambda: {"http-described": 8000, "http": 20_000, "grpc": 20_000},
+        description="of each target that is a gateway process",
+    )
+    chunk: int = Field(default=2000, ge=1, description="inputs after which a run that is stopped need not begin again")
+    hang_seconds: float = Field(default=20.0, gt=0, description="what takes longer hangs")
+    targets: tuple[str, ...] = Field(default=(), description="which; empty: all")
+
+
 class ChaosSettings(_Part):
     """Every fault meets the same open-loop load: `before_seconds` without it, `fault_seconds` with it, and after."""
 
@@ -56,6 +70,7 @@ class ChaosSettings(_Part):
     seed: int = Field(default=1, ge=0)
     overload: OverloadSettings | None = Field(default_factory=OverloadSettings)
     soak: SoakSettings | None = Field(default_factory=SoakSettings)
+    fuzz: FuzzSettings | None = Field(default_factory=FuzzSettings)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -76,8 +91,9 @@ class ChaosSettings(_Part):
         return self.before_seconds + self.fault_seconds + self.after_seconds
 
     def fingerprint(self) -> str:
-        """What a journal's rows must agree on. Which faults are run, and how long the soak is, may change."""
-        text = self.model_dump_json(exclude={"name", "faults", "overload", "soak"})
+        """What a journal's rows must agree on. Which faults are run, how long the soak is, and
+        what is fuzzed may change."""
+        text = self.model_dump_json(exclude={"name", "faults", "overload", "soak", "fuzz"})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
