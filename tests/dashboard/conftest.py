@@ -88,7 +88,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 _SERVE = """
 import json, sys
 from collage.serving import DataPlane, load_settings, serve
+from collage.serving._chronicle import Chronicle
 settings = load_settings(**json.loads(sys.argv[1]))
+Chronicle.interval = 0.5  # of the history: tests have no time for five seconds
 hold = float(sys.argv[2])
 serve(settings, lambda url: print(url, flush=True), plane=DataPlane(settings, hold=lambda *_: hold))
 """
@@ -146,6 +148,13 @@ StartGateway = Callable[..., Gateway]
 @pytest.fixture
 def start_gateway(models: tuple[Path, Path]) -> Iterator[StartGateway]:
     """Starts gateways with the toy models; keywords are settings. They end with the test."""
+    with starting(models) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def starting(models: tuple[Path, Path]) -> Iterator[StartGateway]:
+    """For fixtures that live longer."""
     single, backup = models
     started: list[Gateway] = []
 
@@ -154,6 +163,8 @@ def start_gateway(models: tuple[Path, Path]) -> Iterator[StartGateway]:
         started.append(gateway)
         return gateway
 
-    yield start
-    for gateway in started:
-        gateway.stop()
+    try:
+        yield start
+    finally:
+        for gateway in started:
+            gateway.stop()

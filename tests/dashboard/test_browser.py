@@ -9,29 +9,34 @@ from typing import Any
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 from selenium.webdriver.support.wait import WebDriverWait
+
+from .conftest import starting
 
 _PATIENCE = 60  # seconds to wait for a condition
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def gateway(start_gateway: Callable[..., Any]) -> Iterator[Any]:
-    """A gateway with the demo's button, and three visitors who send pictures until the test ends."""
-    gateway, over = start_gateway(demo=True, control_share=0.3), threading.Event()
+@pytest.fixture(scope="module")
+def gateway(models: Any) -> Iterator[Any]:
+    """A gateway with the demo's button, and three visitors who send pictures until the module ends."""
+    with starting(models) as start:
+        gateway, over = start(demo=True, control_share=0.5), threading.Event()
 
-    def visit() -> None:
-        while not over.is_set():
-            gateway.classify("white")
+        def visit() -> None:
+            while not over.is_set():
+                gateway.classify("white")
 
-    threads = [threading.Thread(target=visit) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    yield gateway
-    over.set()
-    for thread in threads:
-        thread.join()
+        threads = [threading.Thread(target=visit) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        yield gateway
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def text(browser: webdriver.Chrome, selector: str) -> str:
@@ -64,14 +69,14 @@ def test_a_visitor_sees_a_straggler_covered_by_the_collage(browser: webdriver.Ch
 
     # A worker is made to straggle; the collage answers in its place.
     before = count(browser, "collage")
-    button = browser.find_element(By.CSS_SELECTOR, '#workers [data-worker="w1"] button')
+    button = browser.find_element(By.CSS_SELECTOR, '#workers [data-worker="w1"] .straggle')
     assert button.accessible_name == "make worker w1 straggle"
     button.click()
     until(lambda _: "straggling" in text(browser, '#workers [data-worker="w1"]'))
     until(lambda _: count(browser, "collage") > before)
 
     # The collage is there as a picture, with its answers on the tiles.
-    until(lambda _: browser.execute_script("return document.querySelector('#collage-picture').naturalWidth") == 16)
+    until(lambda _: browser.execute_script("return document.querySelector('#collage-picture').width") == 16)
     until(lambda _: "white" in text(browser, "#tiles .used"))
     assert browser.get_log("browser") == []
 
@@ -81,6 +86,78 @@ def test_the_page_says_when_the_gateway_is_gone(browser: webdriver.Chrome, start
     gateway = start_gateway()
     browser.get(gateway.url)
     until(lambda _: text(browser, "#connection") == "ready")
-    assert not browser.find_element(By.CSS_SELECTOR, "#workers button").is_displayed()  # no demo, no button
+    assert not browser.find_element(By.CSS_SELECTOR, "#workers .straggle").is_displayed()  # no demo, no button
     gateway.stop()
     until(lambda _: text(browser, "#connection") == "no connection")
+    browser.get_log("browser")  # which says so too
+
+
+def test_the_story_of_a_query_is_told_step_by_step(browser: webdriver.Chrome, gateway: Any) -> None:
+    until = WebDriverWait(browser, _PATIENCE, poll_frequency=0.1).until
+    browser.get(gateway.url)
+    gateway.ask("POST", "/demo/straggle?worker=w2")
+    until(lambda _: "was answered by a collage after" in text(browser, "#story-words"))
+    steps = browser.find_elements(By.CSS_SELECTOR, "#steps li")
+    assert any("single on w" in step.text for step in steps)
+    assert "answered" in text(browser, "#steps .won")
+    # One that is chosen stays, whatever comes after it.
+    choice = Select(browser.find_element(By.ID, "story"))
+    groups = browser.execute_script("return [...document.querySelectorAll('#story optgroup')].map((g) => g.label)")
+    assert groups == ["a backup answered", "slowest of the last 5 minutes", "last"]
+    chosen = choice.options[-1].get_attribute("value")
+    choice.select_by_value(chosen)
+    words = text(browser, "#story-words")
+    assert words.startswith(f"Query {chosen} was answered")
+    browser.execute_script("document.activeElement.blur()")
+    until(lambda _: chosen not in [str(story["query"]) for story in gateway.json("/v1/stories")["last"]])
+    until(lambda _: text(browser, "#story option").startswith("the newest"))
+    assert text(browser, "#story-words") == words
+    assert Select(browser.find_element(By.ID, "story")).first_selected_option.get_attribute("value") == chosen
+
+
+def test_lines_over_time_are_read_with_the_keyboard(browser: webdriver.Chrome, gateway: Any) -> None:
+    until = WebDriverWait(browser, _PATIENCE, poll_frequency=0.1).until
+    browser.get(gateway.url)
+    chart = browser.find_element(By.ID, "latency-chart")
+    until(lambda _: "without backups, p50 " in (chart.get_attribute("aria-label") or ""))
+    label = chart.get_attribute("aria-label")
+    assert label.startswith("Latency, the last 15 minutes. Now: answered, p50 ")
+    assert chart.find_elements(By.TAG_NAME, "canvas")
+    chart.send_keys(Keys.HOME)
+    until(lambda _: text(browser, "#latency-chart + output") != "")  # the first point; it may be too early for a value
+
+    def next_one(_browser: object) -> bool:
+        chart.send_keys(Keys.ARROW_RIGHT)
+        return "answered, p50" in text(browser, "#latency-chart + output")
+
+    until(next_one)
+    chart.send_keys(Keys.ESCAPE)
+    until(lambda _: text(browser, "#latency-chart + output") == "")
+    # A line can be left out; another range has lines of its own.
+    line = browser.find_element(By.CSS_SELECTOR, "#latency-chart-legend button")
+    line.send_keys(Keys.ENTER)
+    assert line.get_attribute("aria-pressed") == "false"
+    browser.find_element(By.CSS_SELECTOR, "input[name=range]:checked").send_keys(Keys.ARROW_RIGHT)
+    until(lambda _: (chart.get_attribute("aria-label") or "").startswith("Latency, the last 3 hours."))
+    assert browser.get_log("browser") == []
+
+
+def test_a_paused_page_asks_nothing(browser: webdriver.Chrome, gateway: Any) -> None:
+    until = WebDriverWait(browser, _PATIENCE, poll_frequency=0.1).until
+    browser.get(gateway.url)
+    until(lambda _: count(browser, "single") > 0)
+    pause = browser.find_element(By.ID, "pause")
+    pause.send_keys(Keys.ENTER)
+    until(lambda _: text(browser, "#connection") == "paused")
+
+    def stands(_browser: object) -> bool:
+        before, shown = gateway.status()["sources"]["single"], count(browser, "single")
+        while gateway.status()["sources"]["single"] < before + 20:
+            pass
+        return count(browser, "single") == shown  # what was under way when it was paused may still come
+
+    until(stands)
+    pause.send_keys(Keys.ENTER)
+    shown = count(browser, "single")
+    until(lambda _: count(browser, "single") > shown)
+    assert text(browser, "#connection") == "ready"

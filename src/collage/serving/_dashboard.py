@@ -21,8 +21,8 @@ from starlette.routing import Route
 
 from collage.exceptions import InvalidInput
 from collage.imaging import denormalise, image_from_pixels
+from collage.serving._chronicle import Chronicle
 from collage.serving._http_errors import json_response
-from collage.serving._record import Record
 from collage.serving._status import Status
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _LIVE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]:
     """The page, its files and what it shows; with the demo flag also POST /demo/straggle?worker=ID."""
-    status, record = Status(plane, settings), Record(plane)
+    status, chronicle = Status(plane, settings), Chronicle(plane)
 
     async def page(_request: Request) -> Response:
         return FileResponse(_STATIC / "index.html", headers=_HEADERS)
@@ -61,16 +61,16 @@ def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]
 
     async def show_history(request: Request) -> Response:
         span = request.query_params.get("range", "15m")
-        if span not in record.history.series:
-            raise InvalidInput(f"{span[:20]!r}; one of {', '.join(record.history.series)} is needed", field="range")
+        if span not in chronicle.history.series:
+            raise InvalidInput(f"{span[:20]!r}; one of {', '.join(chronicle.history.series)} is needed", field="range")
         try:
             since = float(request.query_params.get("since", "0"))
         except ValueError:
             raise InvalidInput("a Unix time is needed", field="since") from None
-        return json_response(record.read(span, since), headers=_LIVE)
+        return json_response(chronicle.read(span, since), headers=_LIVE)
 
     async def show_stories(_request: Request) -> Response:
-        return json_response(record.stories.told(time.monotonic()), headers=_LIVE)
+        return json_response(chronicle.stories.told(time.monotonic()), headers=_LIVE)
 
     async def show_collage(request: Request) -> Response:
         version = request.query_params.get("version", "")

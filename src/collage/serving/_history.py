@@ -1,6 +1,6 @@
 """The last day of a gateway, for the first page: a fine line for the last minutes, coarser ones for hours and the day.
 
-    range   a point every   points
+    range   a point every   points   (of a history whose interval is 5 s)
     15m     5 s             180
     3h      60 s            180
     24h     300 s           288
@@ -25,7 +25,6 @@ import numpy as np
 from collage.dispatch import Source
 from collage.serving._recent import RecentLatencies
 
-INTERVAL = 5.0  # seconds, of the finest line
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
 COUNTERS = (*(f"answers_{source.value}" for source in Source), "rejected")  # shown as so many a second
 GAUGES = ("agreement", "in_flight", "queued", "workers_up", "workers_wanted")
@@ -82,7 +81,8 @@ class Totals:
 class History:
     """What happened, and when. Times are on any clock that never goes back; those that are read are Unix times."""
 
-    def __init__(self, now: float, unix: float) -> None:
+    def __init__(self, now: float, unix: float, interval: float = 5.0) -> None:
+        self.interval = interval  # seconds, of the finest line
         self.series = {"15m": Series(1, 180), "3h": Series(12, 180), "24h": Series(60, 288)}
         self.windows: dict[str, float | None] = dict.fromkeys(_LATENCIES)  # seconds that the newest points are over
         self._answered = RecentLatencies(_HOUR)
@@ -92,6 +92,10 @@ class History:
         zero = Totals(dict.fromkeys(COUNTERS, 0.0), 0.0, 0.0)
         most = max(series.every for series in self.series.values()) + 1
         self._totals: deque[tuple[float, Totals]] = deque([(now, zero)], maxlen=max(most, _SMOOTH + 1))
+
+    def begin(self, now: float) -> None:
+        """Serving begins now, after whatever it took to start."""
+        self._totals[0] = now, self._totals[0][1]
 
     def answered(self, seconds: float) -> None:
         """A query was answered after so long."""
@@ -103,13 +107,13 @@ class History:
 
     def tick(self, now: float, totals: Totals, gauges: Mapping[str, float | None]) -> None:
         """An interval is over. One that came late, as the process stood still, is a longer one, with a gap before."""
-        late = now - self._totals[-1][0] > _PAUSE * INTERVAL
+        late = now - self._totals[-1][0] > _PAUSE * self.interval
         self._totals.append((now, totals))
         self._ticks += 1
         for series in self.series.values():
             if self._ticks % series.every == 0:
                 if late and series.every == 1:
-                    series.append(self._unix + now - INTERVAL, {})
+                    series.append(self._unix + now - self.interval, {})
                 row = {**self._latencies(series.every), **self._rates(series.every), **gauges}
                 series.append(self._unix + now, row)
         self._answered.roll()
@@ -121,7 +125,7 @@ class History:
             for name, q in QUANTILES.items():
                 row[f"{kind}_{name}"], used = recent.quantile(q, every)
                 if every == 1:
-                    self.windows[f"{kind}_{name}"] = used * INTERVAL or None
+                    self.windows[f"{kind}_{name}"] = used * self.interval or None
         return row
 
     def _rates(self, every: int) -> dict[str, float | None]:

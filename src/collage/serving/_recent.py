@@ -10,7 +10,8 @@ _LEAST, _MOST = 1e-4, 1e3  # seconds; what is outside counts as one of them
 _RATIO = 1.03  # of a bucket's upper end to its lower: a percentile is known to within 1.5%
 _STEP = math.log(_RATIO)
 _BUCKETS = math.ceil(math.log(_MOST / _LEAST) / _STEP)
-_BEYOND = 2  # so many answers must be slower than a percentile before it is taken for one
+_BEYOND = 2  # so many answers must be slower than a percentile before it is taken for one,
+_FEWEST = 20  # and so many there must be
 
 
 class RecentLatencies:
@@ -35,10 +36,10 @@ class RecentLatencies:
 
     def quantile(self, q: float, least: int) -> tuple[float, int]:
         """The q-quantile in seconds, over so many of the newest intervals: at least `least` of them, and as many as it
-        takes to know it, which is to have two latencies beyond it. (nan, 0) where all together do not suffice.
+        takes to know it: 20, and two beyond it. (nan, 0) where all together do not suffice.
         """
         order = (self._open - np.arange(len(self._totals))) % len(self._totals)  # newest first
-        needed = math.ceil(_BEYOND / min(q, 1 - q))
+        needed = max(_FEWEST, math.ceil(_BEYOND / min(q, 1 - q)))
         enough = np.flatnonzero(np.cumsum(self._totals[order]) >= needed)
         if not enough.size:
             return math.nan, 0

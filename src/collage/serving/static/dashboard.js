@@ -1,53 +1,24 @@
-// The first page: asks /v1/status once a second and writes what it says. Everything from the service goes through
-// textContent, so that no name or label can become markup.
+// The first page: asks the gateway for this moment (every second), its history and a few queries' stories, and shows them.
+// It keeps what the gateway keeps and no more, so that it can stay open for days.
+
+import { at, make, number, percent, seconds, write, Rows } from "./dom.js";
+import { Charts } from "./charts.js";
+import { showCollage, showPictureAgain } from "./collage.js";
+import { read } from "./service.js";
+import { refreshStories } from "./stories.js";
+import { onChange, showWorkers } from "./workers.js";
 
 const PERIOD = 1000; // milliseconds
+const STORIES_EVERY = 2; // periods
+const SLOW = 3; // times as long as usual: worth a word
 const SOURCES = ["single", "replica", "collage", "cheap", "batch", "parity", "learned"];
-const at = (id) => document.getElementById(id);
-const write = (id, text) => { at(id).textContent = text; };
 
-function make(tag, name = "", text = "") {
-  const element = document.createElement(tag);
-  element.className = name;
-  element.textContent = text;
-  return element;
-}
+const charts = new Charts();
+let paused = false;
+let ticks = 0;
+let timer = null;
 
-function seconds(value) {
-  if (value === null) return "–";
-  return value < 1 ? `${(value * 1000).toFixed(value < 0.01 ? 1 : 0)} ms` : `${value.toFixed(2)} s`;
-}
-
-const percent = (value, digits = 0) => (value === null ? "–" : `${(value * 100).toFixed(digits)}%`);
-
-// Rows that stay in place from one second to the next: a button keeps its focus, and a reader their line.
-class Rows {
-  constructor(parent, create) {
-    this.parent = parent;
-    this.create = create;
-    this.rows = new Map();
-  }
-
-  update(items, key, fill) {
-    const seen = new Set();
-    for (const item of items) {
-      const id = key(item);
-      seen.add(id);
-      if (!this.rows.has(id)) {
-        const row = this.create(item);
-        this.rows.set(id, row);
-        this.parent.append(row);
-      }
-      fill(this.rows.get(id), item);
-    }
-    for (const [id, row] of this.rows) {
-      if (!seen.has(id)) {
-        row.remove();
-        this.rows.delete(id);
-      }
-    }
-  }
-}
+const span = () => document.querySelector("input[name=range]:checked").value;
 
 function showModels(status) {
   const backup = status.backup ? `, behind it ${status.backup}` : "";
@@ -59,11 +30,32 @@ function showFigures(status) {
   write("p50", seconds(status.latency.p50));
   write("p99", seconds(status.latency.p99));
   write("p999", seconds(status.latency.p999));
-  write("rate", status.rate.toFixed(status.rate < 10 ? 1 : 0));
+  write("rate", number(status.rate));
   write("in-flight", status.in_flight);
   write("queued", status.queued);
   write("extra-work", percent(status.extra_work));
   write("agreement", percent(status.agreement, 1));
+}
+
+// What an operator should look at, in words.
+function showAttention(status) {
+  const away = status.workers.filter((worker) => worker.state !== "up");
+  const extra = charts.extraWork;
+  const found = [
+    !status.ready && "No query is answered now.",
+    status.backup_off && "The backup is off: it agreed with the single too seldom, or an operator switched it off.",
+    status.backups_paused && "No backup starts: the last ones failed.",
+    away.length && `${away.length} of ${status.workers.length} workers: ${[...new Set(away.map((one) => one.state))].join(", ")}.`,
+    ...status.workers.filter((worker) => worker.state === "up" && worker.slowness >= SLOW)
+      .map((worker) => `Worker ${worker.id} takes ${worker.slowness.toFixed(0)} times as long as is usual.`),
+    status.backup && extra !== null && extra >= 0.95 * status.budget && "Extra work is at its budget: some backups are not sent.",
+  ].filter(Boolean);
+  const text = found.join("\n");
+  const box = at("attention");
+  if (box.dataset.text === text) return; // a screen reader hears only what is new
+  box.dataset.text = text;
+  box.hidden = !text;
+  box.firstChild.replaceChildren(...found.map((line) => make("li", "", line)));
 }
 
 // Each answer is a line of no length with round ends: a dot that stays round however the picture is stretched.
@@ -103,95 +95,56 @@ function showSources(status) {
     "got their answer from one.");
 }
 
-let shownCollage = null;
-
-function showCollage(collage) {
-  at("collage").hidden = collage === null;
-  at("no-collage").hidden = collage !== null;
-  write("collage-age", collage === null ? "" : `${collage.age.toFixed(0)} s ago`);
-  if (collage === null || collage.version === shownCollage) return; // the version grows with each answer used
-  shownCollage = collage.version;
-  at("collage-picture").src = `/v1/collage.png?version=${collage.version}`;
-  const tiles = at("tiles");
-  tiles.style.gridTemplateColumns = tiles.style.gridTemplateRows = `repeat(${collage.grid}, 1fr)`;
-  tiles.replaceChildren(...collage.tiles.map((tile) => {
-    const row = make("li", tile.state);
-    const answer = make("div", "answer");
-    if (tile.state === "unknown") answer.append(make("span", "", "unknown"));
-    if (tile.label !== null) answer.append(make("span", "", tile.label), make("span", "", percent(tile.confidence)));
-    if (tile.state === "used") answer.append(make("span", "hidden", "its answer was used"));
-    row.append(answer);
-    return row;
-  }));
-}
-
-const workerRows = new Rows(at("workers"), (worker) => {
-  const row = make("tr");
-  row.dataset.worker = worker.id;
-  const name = make("th");
-  name.scope = "row";
-  name.append(make("span", "", worker.id), make("small"));
-  const state = make("td");
-  state.append(make("span", "pill"), make("small"));
-  row.append(name, state, make("td"));
-  const demo = make("td");
-  demo.append(make("button", "", "straggle"));
-  demo.hidden = true;
-  demo.firstChild.type = "button";
-  demo.firstChild.setAttribute("aria-label", `make worker ${worker.id} straggle`);
-  demo.firstChild.addEventListener("click", () => straggle(worker.id));
-  row.append(demo);
-  return row;
-});
-
-const TONES = { up: "good", draining: "warn", pausing: "warn", silent: "warn", straggling: "warn", down: "bad" };
-
-function showWorkers(status) {
-  at("demo-column").hidden = at("demo-note").hidden = !status.demo;
-  workerRows.update(status.workers, (worker) => worker.id, (row, worker) => {
-    const [name, state, speed, demo] = row.children;
-    const shown = worker.straggling_for > 0 ? "straggling" : worker.state;
-    state.firstChild.textContent = shown;
-    state.firstChild.className = `pill ${TONES[shown] ?? ""}`;
-    name.lastChild.textContent = worker.roles.join(", ");
-    state.lastChild.textContent = worker.running.join(", ") || "idle";
-    speed.textContent = worker.slowness === null ? "–" : `${worker.slowness.toFixed(1)}×`;
-    demo.hidden = !status.demo;
-    demo.firstChild.textContent = worker.straggling_for > 0 ? `${worker.straggling_for.toFixed(0)} s more` : "straggle";
-    demo.firstChild.disabled = worker.straggling_for > 0 || worker.state !== "up";
-  });
-}
-
-async function straggle(worker) {
-  try {
-    const response = await fetch(`/demo/straggle?worker=${encodeURIComponent(worker)}`, { method: "POST" });
-    write("message", response.ok ? "" : `worker ${worker}: ${(await response.json()).error}`);
-  } catch {
-    write("message", "the service did not answer");
-  }
-}
-
 function connection(text, tone) {
-  if (at("connection").textContent !== text) write("connection", text);
+  write("connection", text);
   at("connection").className = `pill ${tone}`;
 }
 
 async function refresh() {
   try {
-    const response = await fetch("/v1/status", { cache: "no-store" });
-    if (!response.ok) throw new Error(response.statusText);
-    const status = await response.json();
+    const status = await read("/v1/status");
     showModels(status);
     showFigures(status);
+    showAttention(status);
     showScatter(status);
     showSources(status);
     showCollage(status.collage);
     showWorkers(status);
-    connection(status.ready ? "ready" : "not ready", status.ready ? "good" : "warn");
+    if (ticks % Math.min(charts.interval, 15) === 0) await charts.refresh(span());
+    if (ticks % STORIES_EVERY === 0) await refreshStories();
+    if (!paused) connection(status.ready ? "ready" : "not ready", status.ready ? "good" : "warn");
   } catch {
-    connection("no connection", "bad");
+    if (!paused) connection("no connection", "bad");
   }
-  setTimeout(refresh, PERIOD);
+  ticks += 1;
 }
 
-refresh();
+// One at a time, and none while nobody looks: what was missed is in the history.
+async function run() {
+  timer = null;
+  if (paused || document.hidden) return;
+  await refresh();
+  schedule(PERIOD);
+}
+
+function schedule(wait) {
+  if (timer === null) timer = setTimeout(run, wait);
+}
+
+function pause() {
+  paused = !paused;
+  at("pause").textContent = paused ? "go on" : "pause";
+  if (paused) connection("paused", "warn");
+  else schedule(0);
+}
+
+at("pause").addEventListener("click", pause);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) schedule(0); });
+for (const input of document.querySelectorAll("input[name=range]")) {
+  input.addEventListener("change", () => charts.refresh(span()).catch(() => connection("no connection", "bad")));
+}
+onChange(() => {
+  showPictureAgain();
+  if (!paused) refresh();
+});
+run();

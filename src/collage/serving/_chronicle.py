@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from collage.dispatch import Source
-from collage.serving._history import INTERVAL, History, Totals
+from collage.serving._history import History, Totals
 from collage.serving._stories import Stories
 
 if TYPE_CHECKING:
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from collage.serving._story import QueryStory
 
 
-class Record:
+class Chronicle:
     """Watches one data plane, whether anybody looks at the page or not. Event loop's thread only."""
+
+    interval = 5.0  # seconds
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        self.history = History(time.monotonic(), time.time())
+        self.history = History(time.monotonic(), time.time(), self.interval)
         self.stories = Stories()
         plane.on_answered.append(self._answered)
         plane.on_settled.append(self._settled)
@@ -32,7 +34,7 @@ class Record:
         series = self.history.series[span]
         return {
             "range": span,
-            "interval": series.every * INTERVAL,
+            "interval": series.every * self.interval,
             "length": series.length,
             "windows": self.history.windows,
             "budget": self._plane.policy.budget,
@@ -51,9 +53,10 @@ class Record:
     async def _keep(self) -> None:
         """Until cancelled: an interval after the other, at the same times however long each takes."""
         began, number = time.monotonic(), 0
+        self.history.begin(began)
         while True:
-            number = max(number + 1, int((time.monotonic() - began) / INTERVAL))
-            await asyncio.sleep(max(0.0, began + number * INTERVAL - time.monotonic()))
+            number = max(number + 1, int((time.monotonic() - began) / self.interval))
+            await asyncio.sleep(max(0.0, began + number * self.interval - time.monotonic()))
             self.tick(time.monotonic())
 
     def tick(self, now: float) -> None:
