@@ -7,5 +7,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/_environment.sh
 
 venv=${COLLAGE_VENV:-.venv-test}
-make_environment "$venv" "[bench,train,dev,docs]"
+make_environment "$venv" "[bench,train,otel,dev,docs]"
 exec "$venv/bin/python" -m pytest "$@"

@@ -15,9 +15,9 @@ from collage.serving._http_gate import Gate
 Sent = list[dict[str, Any]]
 
 
-async def _ask(app: Any, path: str, method: str = "POST") -> Sent:
+async def _ask(app: Any, path: str, method: str = "POST", sent: Sent | None = None) -> Sent:
     """What the application sends in answer to a request without a body, until it ends or raises."""
-    sent: Sent = []
+    sent = [] if sent is None else sent
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -62,8 +62,10 @@ def test_an_unexpected_error_is_counted_once(models: dict[str, Path], monkeypatc
         raise ZeroDivisionError
 
     monkeypatch.setattr("collage.serving._http_oip.parse_infer", broken)
+    sent: Sent = []
     with pytest.raises(ZeroDivisionError):  # logged by the server
-        asyncio.run(_ask(app, "/v2/models/greys/infer"))
+        asyncio.run(_ask(app, "/v2/models/greys/infer", sent=sent))
+    assert [name for name, _ in sent[0]["headers"]].count(b"x-request-id") == 1
     _, body = asyncio.run(_ask(app, "/metrics", "GET"))
     line = b'collage_http_responses_total{route="/v2/models/{model}/infer",status="500"} 1.0'
     assert line in body["body"].splitlines()

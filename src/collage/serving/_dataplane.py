@@ -30,6 +30,7 @@ from collage.serving._scaling import follow_load
 from collage.serving._seen import CollageSeen
 from collage.serving._settings import ServingSettings
 from collage.serving._story import QueryStory
+from collage.serving.logs import current_request
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -177,6 +178,8 @@ class DataPlane:
         with self._taken_in(len(images)) as driver:
             began = driver.now
             prepared = await self._prepare(images, deadline)
+            if (notes := current_request.get()) is not None and notes.trace is not None:
+                notes.trace.prepared(began, driver.now)
             if self._stopping:
                 raise Unavailable("the service is stopping")
             until = None if deadline is None else began + deadline

@@ -210,6 +210,8 @@ class Driver:
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         result.add_done_callback(partial(self._taken, query))
         notes, story = current_request.get(), QueryStory(query, self._clock.time())
+        if notes is not None and notes.trace is not None:
+            story.trace = notes.trace.query(story.entered)
         self._queries[query] = _Query(single, tiles, result, story, "" if notes is None else notes.id)
         submit = self.dispatcher.submit if digest is None else partial(self.dispatcher.submit, digest=digest)
         self._handle(submit, query, key, deadline, accept_degraded)
@@ -257,6 +259,7 @@ class Driver:
         kept = self._jobs.pop(job, None)
         if kept is None:
             return
+        kept.story.back = self._clock.time()
         try:
             answers = self._decode(kept, output)
             kept.story.end(self._clock.time(), "done")
@@ -356,9 +359,12 @@ class Driver:
         for query in start.queries:
             if (kept := self._queries.get(query)) is not None:
                 kept.story.jobs.append(story)
+                if kept.story.trace is not None:
+                    story.traces += (kept.story.trace,)
         try:
             index, code = self._code(job)
             inputs = code.encode([self._tensor(query, index) for query in start.queries])  # (1, C, H, W)
+            story.sent = self._clock.time()
             if start.source is Source.COLLAGE and self._on_collage is not None:
                 job.canvas = inputs
             assert self._engine is not None

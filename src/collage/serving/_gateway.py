@@ -23,6 +23,7 @@ from collage.serving.safety import Call, Guard, Tenant, current_call
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
+    from collage.serving.traces._traces import Traces
 
 # Why queries got no answer, for the metrics; the first that fits.
 _WHY: tuple[tuple[type[BaseException], str], ...] = (
@@ -45,6 +46,7 @@ class Gateway:
     gate: Gate
     guard: Guard
     metrics: Metrics
+    traces: Traces | None = None
 
     @property
     def ready(self) -> bool:
@@ -77,6 +79,8 @@ class Gateway:
         call, notes = current_call.get(), current_request.get()
         if notes is not None:
             notes.queries = len(images)
+            if self.traces is not None:
+                notes.trace = self.traces.begin(notes)
         with self.rejects_counted(len(images)):
             if call is not None:
                 call.admission.add(len(images) - call.admission.queries)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from functools import partial
 from typing import Any
 
 import grpc
@@ -29,7 +29,7 @@ from collage.exceptions import (
 from collage.oip import METHODS, SERVICE
 from collage.serving._gateway import Gateway
 from collage.serving._grpc_codec import encode_infer_message, model_message, parse_infer_message, server_message
-from collage.serving.logs import ID_HEADER, RequestNotes, current_request, log_access, note_id
+from collage.serving.logs import ID_HEADER, RequestNotes, current_request, note_id, request_over
 from collage.serving.safety import admitted
 
 _log = logging.getLogger(__name__)
@@ -127,9 +127,11 @@ def _guarded(name: str, handler: Handler, gateway: Gateway) -> Handler:
     """Errors as status codes, and every call counted and logged by how it ended; its id in the trailing metadata."""
 
     async def guarded(request: Any, context: Any) -> Any:
-        code, text, began = _Status.OK, "", perf_counter()
+        code, text = _Status.OK, ""
         trailing: tuple[tuple[str, str], ...] = ()
-        notes = RequestNotes.of(_asked_id(context))
+        notes = RequestNotes.of(_said(context, ID_HEADER))
+        if gateway.traces is not None:
+            notes.parent = gateway.traces.parent(partial(_said, context))
         current_request.set(notes)
         try:
             with admitted(name, context, gateway):
@@ -143,7 +145,7 @@ def _guarded(name: str, handler: Handler, gateway: Gateway) -> Handler:
                 _log.exception("%s failed", name)
         finally:
             gateway.metrics.count_grpc(name, code.name)
-            log_access(notes, name, code.name, perf_counter() - began)
+            request_over(notes, name, code.name)
         trailing = (*trailing, (ID_HEADER, notes.id))
         if code is not _Status.OK:
             await context.abort(code, text, trailing)
@@ -153,8 +155,9 @@ def _guarded(name: str, handler: Handler, gateway: Gateway) -> Handler:
     return guarded
 
 
-def _asked_id(context: Any) -> str | None:
-    found = (value for name, value in context.invocation_metadata() or () if name == ID_HEADER)
+def _said(context: Any, wanted: str) -> str | None:
+    """The first value of that name in the call's metadata."""
+    found = (value for name, value in context.invocation_metadata() or () if name == wanted)
     return next((value for value in found if isinstance(value, str)), None)
 
 

@@ -24,15 +24,20 @@ from collage.serving._oip_model import OipModel
 from collage.serving._openapi import openapi_routes
 from collage.serving._settings import ServingSettings
 from collage.serving.safety import Guard, charged, guarded
+from collage.serving.traces import make_traces
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
 
 
 def make_gateway(plane: DataPlane, settings: ServingSettings, gate: Gate) -> Gateway:
-    """What all transports share. Raises ModelError where the single has not one input and one output."""
-    guard = Guard(settings)
-    return Gateway(plane, OipModel.of(plane.single), settings, gate, guard, Metrics(plane, gate, guard))
+    """What all transports share. Raises ModelError where the single has not one input and one output, and SettingsError
+    where traces are wanted and their extra is not installed.
+    """
+    guard, traces = Guard(settings), make_traces(settings)
+    if traces is not None:
+        traces.watch(plane)
+    return Gateway(plane, OipModel.of(plane.single), settings, gate, guard, Metrics(plane, gate, guard, traces), traces)
 
 
 def create_app(gateway: Gateway) -> Starlette:
@@ -49,7 +54,7 @@ def create_app(gateway: Gateway) -> Starlette:
     ]
     routes = guarded(open_routes, gateway)
     paths = {route.endpoint: route.path for route in reversed(routes)}  # the first of an endpoint's paths
-    record = Record(metrics, paths)
+    record = Record(metrics, paths, gateway.traces)
     return DirectApp(
         direct=[route for route in routes if charged(route.path)],
         record=record,

@@ -58,7 +58,9 @@ class DirectApp(Starlette):
                 kind = next(kind for kind in type(error).__mro__ if kind in self._handlers)
                 response = await self._handlers[kind](request, error)
                 bug = error if kind is Exception else None
-            response.raw_headers.append(recorded.answered(response.status_code))
+            header = recorded.answered(response.status_code)
+            if bug is None:  # else it has the id
+                response.raw_headers.append(header)
             if not write_response(send, response):
                 await response(scope, receive, send)
             if bug is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collage.serving._metrics import Metrics
-from collage.serving.logs import ID_HEADER, RequestNotes, current_request, log_access
+from collage.serving.logs import ID_HEADER, RequestNotes, current_request, request_over
+
+if TYPE_CHECKING:
+    from collage.serving.traces._traces import Traces
 
 _ID_NAME = ID_HEADER.encode()
 _NOBODY_TOLD = 499  # the server stops, or the client has gone
@@ -21,14 +24,16 @@ class Record:
     paths: a route's path by its endpoint.
     """
 
-    def __init__(self, metrics: Metrics, paths: Mapping[Any, str]) -> None:
-        self._metrics, self._paths = metrics, paths
+    def __init__(self, metrics: Metrics, paths: Mapping[Any, str], traces: Traces | None = None) -> None:
+        self._metrics, self._paths, self._traces = metrics, paths, traces
         self._series: dict[tuple[str, int], Any] = {}  # to look up a series costs more than to count
 
     def begin(self, scope: Scope) -> RequestRecord:
         """A request has come, and is that of the current task."""
         asked = next((value.decode("latin-1") for name, value in scope["headers"] if name == _ID_NAME), None)
         notes = RequestNotes.of(asked)
+        if self._traces is not None:
+            notes.parent = self._traces.parent(Headers(scope=scope).get)
         current_request.set(notes)
         return RequestRecord(self, notes, scope)
 
@@ -47,12 +52,11 @@ class Record:
 class RequestRecord:
     """Of one request."""
 
-    __slots__ = ("_began", "_notes", "_record", "_scope", "status")
+    __slots__ = ("_notes", "_record", "_scope", "status")
 
     def __init__(self, record: Record, notes: RequestNotes, scope: Scope) -> None:
         self.status = 0
         self._record, self._notes, self._scope = record, notes, scope
-        self._began = perf_counter()
 
     def answered(self, status: int) -> tuple[bytes, bytes]:
         """A response begins; returns the header with the request's id."""
@@ -62,8 +66,7 @@ class RequestRecord:
 
     def end(self) -> None:
         """It is over; to be called once."""
-        seconds, route = perf_counter() - self._began, self._record.route(self._scope)
-        log_access(self._notes, self._scope["method"], self.status or _NOBODY_TOLD, seconds, route)
+        request_over(self._notes, self._scope["method"], self.status or _NOBODY_TOLD, self._record.route(self._scope))
 
 
 class Recorded:

@@ -17,9 +17,11 @@ from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified
 from collage.serving._metrics_state import GatewayState
 from collage.serving.safety import Guard, GuardState
+from collage.serving.traces import TracesState
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
+    from collage.serving.traces._traces import Traces
 
 WHY_REJECTED = ("invalid", "deadline", "limited", "unavailable", "cancelled")
 
@@ -32,7 +34,7 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, plane: DataPlane, gate: Gate, guard: Guard) -> None:
+    def __init__(self, plane: DataPlane, gate: Gate, guard: Guard, traces: Traces | None = None) -> None:
         self._registry = CollectorRegistry()
         self._latency = Histogram(
             "collage_query_latency_seconds",
@@ -59,6 +61,7 @@ class Metrics:
         build.info({"version": __version__, "python": platform.python_version(), "single": plane.single.card.name})
         self._registry.register(GatewayState(plane, gate))
         self._registry.register(GuardState(guard))
+        self._registry.register(TracesState(traces))
         plane.on_answered.append(self._count)
 
     def _count(self, answer: Classified) -> None:

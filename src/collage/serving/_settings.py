@@ -18,8 +18,9 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -65,6 +66,14 @@ def _names(value: object) -> object:
     return _none_by_name(value)
 
 
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("http://HOST:PORT is needed")
+    return value
+
+
+OptionalUrl = Annotated[Annotated[str, AfterValidator(_url)] | None, BeforeValidator(_none_by_name)]
 OptionalCount = Annotated[int | None, BeforeValidator(_none_by_name)]
 OptionalNames = Annotated[str | tuple[str, ...] | None, BeforeValidator(_names)]
 OptionalSeconds = Annotated[float | None, BeforeValidator(_none_by_name)]
@@ -194,6 +203,12 @@ class ServingSettings(BaseSettings):
         "info", description="least severe message that is logged; info: a line for each request, warning: none"
     )
     log_format: LogFormat = Field("text", description="lines of the log: text, or json: an object each")
+    otlp_endpoint: OptionalUrl = Field(
+        None, description="URL of an OpenTelemetry collector that takes traces (OTLP over HTTP); 'none': no traces"
+    )
+    trace_share: float = Field(
+        1.0, ge=0.0, le=1.0, description="share of the requests that are traced, where their callers do not say"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from collage.dispatch import JobId, QueryId, Source, Why, WorkerId
+
+if TYPE_CHECKING:
+    from collage.serving.traces._traces import QueryTrace
 
 How = Literal["running", "done", "failed", "lost", "cancelled"]
 
@@ -24,6 +27,9 @@ class JobStory:
     began: float
     ended: float | None = None
     how: How = "running"
+    sent: float | None = None  # encoded, and handed to its worker
+    back: float | None = None  # its output came, to be decoded
+    traces: tuple[QueryTrace, ...] = ()  # of its queries, where they are traced
 
     def end(self, now: float, how: How) -> None:
         """It runs no more. Only the first time counts."""
@@ -47,6 +53,7 @@ class QueryStory:
     winner: JobId | None = None
     of: QueryId | None = None
     control: bool = False
+    trace: QueryTrace | None = None
 
     def end(self, now: float, outcome: Source | Why, winner: JobId | None = None, of: QueryId | None = None) -> None:
         """It has its outcome."""

@@ -4,7 +4,7 @@ No image, key or header is in it: lines are made of what the gateway itself know
 other packages' chatter (an image library tells what stands in a file) is left out at any level.
 """
 
-from collage.serving.logs._access import log_access
+from collage.serving.logs._access import request_over
 from collage.serving.logs._notes import ID_HEADER, RequestNotes, current_request, note_id
 from collage.serving.logs._setup import lines_lost, logs_written
 
@@ -13,7 +13,7 @@ __all__ = [
     "RequestNotes",
     "current_request",
     "lines_lost",
-    "log_access",
     "logs_written",
     "note_id",
+    "request_over",
 ]

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from collage.serving.traces._traces import RequestTrace
 
 ID_HEADER = "x-request-id"  # in gRPC's metadata, too
 _LONGEST = 200
@@ -17,7 +24,8 @@ class RequestNotes:
     """One request, whatever the transport.
 
     tenant: its name, "" where there is none. queries: images that it holds, as far as they are known. sources: how many
-    of them which kind of job answered. why: the metric's word for why they got no answer, or "".
+    of them which kind of job answered. why: the metric's word for why they got no answer, or "". began: when its
+    head had come, on `time.monotonic`.
     """
 
     id: str
@@ -26,6 +34,9 @@ class RequestNotes:
     queries: int = 0
     sources: Counter[str] = field(default_factory=Counter)
     why: str = ""
+    began: float = field(default_factory=time.monotonic)
+    parent: Context | None = None  # the caller's span, where traces are made
+    trace: RequestTrace | None = None  # where this request is traced
 
     @classmethod
     def of(cls, asked: str | None) -> RequestNotes:
