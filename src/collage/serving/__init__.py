@@ -1,6 +1,7 @@
 """Real time: the gateway, from the socket down to the driver of the dispatcher."""
 
 from collage.serving._agreement import Agreement
+from collage.serving._asgi import GatewayApp
 from collage.serving._dataplane import DataPlane
 from collage.serving._inputs import Classified, Encoded, ImageInput, Pixels, Tensor
 from collage.serving._seen import CollageSeen, TileSeen
@@ -14,6 +15,7 @@ __all__ = [
     "CollageSeen",
     "DataPlane",
     "Encoded",
+    "GatewayApp",
     "ImageInput",
     "Pixels",
     "ServingSettings",
