@@ -151,6 +151,8 @@ class Script:
 class Jobs:
     """An engine that does nothing."""
 
+    workers: dict[str, None] = {"a": None}  # noqa: RUF012
+
     async def start(self, listener: Driver) -> None:
         listener.worker_up("a", frozenset({Role.SINGLE, Role.PARITY}), 4)
 

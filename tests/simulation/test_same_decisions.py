@@ -80,6 +80,7 @@ class ModelledEngine:
         self._clock, self._scenario = clock, scenario
         self._machines = {machine.name: machine for machine in machines}
         self._jobs: dict[int, tuple[str, float, Clock.Timer]] = {}
+        self.workers = dict.fromkeys(self._machines)
 
     async def start(self, listener: Driver) -> None:
         self._listener = listener
