@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from collage.bench.chaos import FAULTS
 from collage.bench.chaos.fuzz import GIVEN
+from collage.bench.gateway import Costs
 from collage.dispatch import PRESETS, Policy
 from collage.serving import DataPlane, ServingSettings, load_settings
 from collage.serving._http_gate import Gate
@@ -58,6 +59,7 @@ def main(check: bool) -> int:
         "policies.md": {"presets": _presets(), "policy": _fields(Policy)},
         "http.md": {"routes": _routes()},
         "openapi.json": {},
+        "gateway.md": {"gateway": _gateway(), "gateway-costs": _gateway_costs()},
         "faults.md": {"faults": _faults(), "fuzz": _fuzz()},
     }
     for name, parts in tables.items():
@@ -175,6 +177,47 @@ def _measured(row: dict[str, Any] | None) -> str:
         f" {row['requests']} | {row['lost']}, {row['double']}, {row['swapped']} | {row['p99_before'] * 1e3:.0f} ms,"
         f" {'-' if during is None else f'{during * 1e3:.0f} ms'} | {'-' if after is None else f'{after:.1f} s'} |"
     )
+
+
+def _gateway() -> str:
+    rows, conditions = _gateway_results()
+    if not rows:
+        return "Nothing yet: these are to be measured on a quiet machine.\n"
+    lines = [
+        "| model | server | queries/s (least to most) | p50, p99 at half load, ms | CPU us/query | gateway us/query |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        cpu, own = ("" if row[name] is None else round(row[name]) for name in ("machine_us", "process_us"))
+        lines.append(
+            f"| {row['model']} | {row['server']} {row['version']} | {row['rps']:,.0f}"
+            f" ({row['rps_low']:,.0f} to {row['rps_high']:,.0f}) | {row['p50_ms']:.3g}, {row['p99_ms']:.3g}"
+            f" | {cpu} | {own} |"
+        )
+    lines += ["", "| asked for | found | |", "|---|---:|---|"]
+    lines += [
+        f"| {v['asked']} | {v['found']} | {'met' if v['met'] else '**not met**'} |" for v in conditions["verdicts"]
+    ]
+    machine = conditions["machine"]
+    made = f"{machine['cores']} cores, {machine['architecture']}, {machine['system']}, Python {machine['python']}"
+    return "\n".join([*lines, "", f"`{conditions['command']}`; {made}; {rows[0]['rounds']} rounds."]) + "\n"
+
+
+def _gateway_costs() -> str:
+    costs = _gateway_results()[1].get("per_query_us") or {}
+    if not costs:
+        return "Nothing yet.\n"
+    lines = ["| part | microseconds a query | what |", "|---|---:|---|"]
+    for name, field in Costs.model_fields.items():
+        lines.append(f"| {name.replace('_', ', ')} | {costs[name]:.1f} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _gateway_results() -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    rows, conditions = (DOCS.parent / "results" / name for name in ("gateway.json", "gateway/conditions.json"))
+    if not rows.is_file():
+        return [], {}
+    return json.loads(rows.read_text("utf-8")), json.loads(conditions.read_text("utf-8"))
 
 
 def _metrics() -> str:
