@@ -117,3 +117,41 @@ def ddp(
                 f" ± {row['std']:.2%}, {row['images_a_second']} images a second ({row['speed']:.2f} times)"
             )
     console.print("written: " + ", ".join(map(str, [*paths, together])), soft_wrap=True)
+
+
+@fleet.command()
+def edge(
+    config: Annotated[Path, typer.Option(help="The study's file.")] = Path("experiments/fleet/edge.toml"),
+    out: _Out = Path("results/edge"),
+    together: _Together = Path("results/fleet.json"),
+    measured: Annotated[
+        bool,
+        typer.Option("--measure/--no-measure", help="In network namespaces, as root on Linux; or simulate only."),
+    ] = True,
+) -> None:
+    """Cameras behind a thin uplink: everything sent, a collage beside it, the collage first. Measured and simulated."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from collage.bench.fleet import load_edge_plan, run_edge, update_fleet_json, write_edge
+    from collage.cli._bars import progress_bars
+
+    plan = load_edge_plan(config)
+    console = Console()
+    console = Console(width=max(console.width, 150))
+    with progress_bars(console) as told:
+        rows, why = run_edge(plan, measured=measured, told=lambda share: told("measured", share))
+    table = Table()
+    shown = [name for name in rows[0] if name not in {"images", "a_a", "collages_sent", "bytes_down"}]
+    for name in shown:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in shown))
+    console.print(table)
+    if why is not None:
+        console.print(f"nothing was measured: {why}")
+    flags = "" if measured else " --no-measure"
+    command = f"collage fleet edge --config {config.name if config.is_absolute() else config}{flags}"
+    paths = write_edge(plan, rows, why, out, command)
+    update_fleet_json(together, "edge", [row | {"command": command} for row in rows])
+    console.print("written: " + ", ".join(map(str, [*paths, together])), soft_wrap=True)
