@@ -20,7 +20,6 @@ from collage.bench.fleet._edge_outcome import edge_row
 from collage.bench.fleet._edge_plan import Photo, Way, take_photo
 from collage.bench.fleet._edge_sim import on_link, simulate
 from collage.dispatch import Outcome
-from collage.exceptions import SettingsError
 from collage.serving.edge import Mode
 from collage.zoo import sample_images
 
