@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import socket
@@ -199,6 +200,34 @@ def test_two_requests_in_one_packet_are_both_answered(gateway: Any, png: Any) ->
         connection.sendall(b"".join(requests))
         with connection.makefile("rb") as stream:
             assert [_response_from(stream)[1]["label"] for _ in requests] == ["g2", "g8"]
+
+
+def test_a_hundred_requests_at_once_are_answered_in_their_order(gateway: Any, png: Any) -> None:
+    with _raw(gateway) as connection:
+        wanted = [number % 10 for number in range(100)]
+        requests = [_head("/v1/classify", f"Content-Length: {len(png(n))}") + png(n) for n in wanted]
+        connection.sendall(b"".join(requests))
+        with connection.makefile("rb") as stream:
+            assert [_response_from(stream)[1]["label"] for _ in wanted] == [f"g{number}" for number in wanted]
+
+
+def test_a_body_that_comes_a_chunk_at_a_time_times_out(gateway: Any) -> None:
+    with _raw(gateway) as connection:
+        connection.sendall(_head("/v1/classify", "Transfer-Encoding: chunked"))
+        connection.settimeout(0.05)
+        said = b""
+        while b"\r\n\r\n" not in said:
+            connection.sendall(b"1\r\nx\r\n")
+            with contextlib.suppress(TimeoutError):
+                said += connection.recv(4096)
+    assert said.startswith(b"HTTP/1.1 408")
+
+
+def test_text_in_a_png_that_becomes_far_larger_is_refused(gateway: Any, png: Any) -> None:
+    text = _chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(20_000_000), 9))
+    data = png(3)
+    status, answer, _ = gateway.ask("POST", "/v1/classify", data[:33] + text + data[33:])
+    assert (status, "damaged" in answer["error"]) == (400, True)
 
 
 def _infer(gateway: Any, request: object, tail: bytes = b"") -> tuple[int, Any, Any]:

@@ -181,6 +181,12 @@ async def _guests(attack: Callable[[str, int], Coroutine[None, None, None]], sta
         yield
 
 
+@asynccontextmanager
+async def _grpc_guests(stage: Stage) -> AsyncIterator[None]:
+    async with beside(_hostile.grpc_flood(stage.gateway.grpc)):
+        yield
+
+
 def _lie(kind: str, what: str, operator: str) -> Fault:
     return Fault(f"remote-{kind}", Layout.MIXED, partial(_lying, kind), what, "nothing: others answer", operator)
 
@@ -273,6 +279,14 @@ FAULTS: dict[str, Fault] = {
             "accepted queries are answered; later ones get 503, then no connection",
             "`/v2/health/ready` is 503, exit status 0",
         ),
+        Fault(
+            "grpc-flood",
+            Layout.POOL,
+            _grpc_guests,
+            "calls over gRPC, a hundred at once on a connection, of broken messages and of methods that are none",
+            "INVALID_ARGUMENT, UNIMPLEMENTED; others: nothing",
+            '`collage_grpc_calls_total{code="INVALID_ARGUMENT"}`',
+        ),
         *(
             Fault(name, Layout.POOL, partial(_guests, attack), what, seen, operator)
             for name, attack, what, seen, operator in (
@@ -302,6 +316,27 @@ FAULTS: dict[str, Fault] = {
                     _hostile.big_requests,
                     "requests of 10,000 images",
                     "413 at once; others: nothing",
+                    '`collage_http_responses_total{status="413"}`',
+                ),
+                (
+                    "endless-bodies",
+                    _hostile.endless_bodies,
+                    "bodies in chunks without end, fast and slow ones",
+                    "413 at the limit, 408 after `body_seconds`; others: nothing",
+                    "`collage_http_body_bytes` stays below `max_held_bytes`",
+                ),
+                (
+                    "pipelines",
+                    _hostile.pipelines,
+                    "connections with a hundred requests at once, whose answers nobody reads",
+                    "they are answered one after the other; others: nothing",
+                    "nothing",
+                ),
+                (
+                    "bombs",
+                    _hostile.bombs,
+                    "small files that say, or become, something large",
+                    "413, or an answer that takes a core for a while; others: later answers where cores are few",
                     '`collage_http_responses_total{status="413"}`',
                 ),
             )

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import itertools
+import struct
+import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import cache
+
+import grpc.aio
+from PIL import Image
 
 from collage.bench._http import HttpPool, post
+from collage.oip import SERVICE
 
 _CLIENTS = 200
 _FLOODS = 4
 _IMAGES = 10_000
+_SOME = 20
+_AT_ONCE = 100
+_CHUNK = 64 * 1024
 
 
 async def newcomers(host: str, port: int) -> None:
@@ -86,6 +97,88 @@ async def big_requests(host: str, port: int) -> None:
         await asyncio.sleep(0.2)
 
     await _crowd(one, clients=_FLOODS)
+
+
+async def endless_bodies(host: str, port: int) -> None:
+    """Chunks without end: half of them as fast as they are taken, half of them a byte at a time."""
+
+    async def one(number: int) -> None:
+        chunk = b"1\r\nx\r\n" if number % 2 else b"%x\r\n%b\r\n" % (_CHUNK, bytes(_CHUNK))
+        async with _raw(host, port) as (_, writer):
+            writer.write(b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while not writer.is_closing():
+                writer.write(chunk)
+                await writer.drain()
+                await asyncio.sleep(0.2)
+
+    await _crowd(one, clients=_SOME)
+
+
+async def pipelines(host: str, port: int) -> None:
+    """A hundred requests at once on each connection, whose answers are read late or not at all."""
+    request = b"GET /v2/models/identity HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def one(number: int) -> None:
+        async with _raw(host, port) as (reader, writer):
+            writer.write(request * _AT_ONCE)
+            await asyncio.sleep(1.0)
+            if number % 2:
+                await reader.read(2**20)
+
+    await _crowd(one, clients=_SOME)
+
+
+async def bombs(host: str, port: int) -> None:
+    """Small files that say, or become, something large: 60,000 x 60,000 pixels, 16 million, a JPEG of 500 scans."""
+    files = itertools.cycle(_bombs())
+
+    async def one(_number: int) -> None:
+        pool = HttpPool(host, port)
+        try:
+            await pool.ask(post("/v1/classify", next(files), "x"), seconds=30)
+        finally:
+            await pool.close()
+        await asyncio.sleep(0.5)
+
+    await _crowd(one, clients=_FLOODS)
+
+
+async def grpc_flood(address: str) -> None:
+    """Calls over gRPC, many at once on each connection: broken messages, no time, models that are not there."""
+    calls = itertools.cycle(
+        [("ModelInfer", b"\x0a\xff"), ("ModelInfer", b""), ("ModelReady", b""), ("None", b"x" * 999)]
+    )
+
+    async def one(_number: int) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(address, options) as channel:
+            some = list(itertools.islice(calls, _AT_ONCE))
+            waiting = [channel.unary_unary(f"/{SERVICE}/{name}")(body, timeout=0.5) for name, body in some]
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await waiting[-1]
+            await asyncio.sleep(0.5)
+
+    await _crowd(one, clients=_FLOODS)
+
+
+@cache
+def _bombs() -> list[bytes]:
+    """They are made once."""
+    vast = _png(60_000, zlib.compress(bytes(10_000)))
+    flat = _png(4000, zlib.compress(bytes(4001 * 4000)))
+    file = io.BytesIO()
+    Image.new("L", (2000, 2000)).save(file, "JPEG", progressive=True)
+    scans = file.getvalue()
+    last = scans[scans.rindex(b"\xff\xda") : -2]
+    return [vast, flat, scans[:-2] + last * 500 + scans[-2:]]
+
+
+def _png(side: int, pixels: bytes) -> bytes:
+    """A grey square whose compressed pixels are these."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 async def _crowd(one: Callable[[int], Coroutine[None, None, None]], *, clients: int = _CLIENTS) -> None:

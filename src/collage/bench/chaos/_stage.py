@@ -67,6 +67,7 @@ def _serving(
         "backup": str(models.collage),
         "policy": "collage-dedicated" if layout is Layout.DEDICATED else "collage",
         "show_collages": False,
+        "grpc_port": 0,
         "max_deadline": max(60.0, settings.deadline),
     }
     if not remotes:

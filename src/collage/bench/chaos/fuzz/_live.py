@@ -73,7 +73,7 @@ async def open_live(settings: ChaosSettings, folder: Path, *, hang_seconds: floa
     limits = dict.fromkeys(("head_seconds", "body_seconds", "keep_alive_seconds"), _PATIENT_SECONDS)
     log = folder / f"gateway-{Layout.POOL}.log"
     log.unlink(missing_ok=True)
-    async with open_stage(small, Layout.POOL, folder, grpc_port=0, max_image_pixels=2**22, **limits) as stage:
+    async with open_stage(small, Layout.POOL, folder, max_image_pixels=2**22, **limits) as stage:
         yield Live(stage, hang_seconds, folder / "found", log, FuzzChunk(target="", seed=0, first=0, inputs=0))
 
 
