@@ -38,9 +38,9 @@ def cpu_seconds(workers: Iterable[int | None]) -> float | None:
     return total
 
 
-def describe_machine() -> dict[str, object]:
-    """What a reader needs to judge or repeat a figure."""
-    packages = ("collage-inference", "numpy", "onnxruntime", "pillow", "uvloop")
+def describe_machine(*also: str) -> dict[str, object]:
+    """What a reader needs to judge or repeat a figure. also: packages that it depends on beside the usual ones."""
+    packages = ("collage-inference", "numpy", "onnxruntime", "pillow", "uvloop", *also)
     return {
         "cores": cores(),
         "architecture": platform.machine(),

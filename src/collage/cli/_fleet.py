@@ -155,3 +155,29 @@ def edge(
     paths = write_edge(plan, rows, why, out, command)
     update_fleet_json(together, "edge", [row | {"command": command} for row in rows])
     console.print("written: " + ", ".join(map(str, [*paths, together])), soft_wrap=True)
+
+
+@fleet.command()
+def ray(
+    out: _Out = Path("results/ray"),
+    together: _Together = Path("results/fleet.json"),
+    calm_seconds: float = typer.Option(40.0, min=2, help="Seconds before the node is killed, and after each step."),
+    load: float = typer.Option(1.6, min=0.1, help="Workers that singles keep busy, of four."),
+) -> None:
+    """Three nodes of a Ray cluster on this machine: one is killed under load, then another joins. Needs `ray`."""
+    from rich.console import Console
+
+    from collage.bench.fleet import RayPlan, run_ray, summarise_ray, update_fleet_json, write_ray
+
+    console = Console()
+    result = run_ray(RayPlan(load=load, calm_seconds=calm_seconds), console.print)
+    command = f"collage fleet ray --calm-seconds {calm_seconds:g} --load {load:g}"
+    paths = [*write_ray(result, out, command), together]
+    found = summarise_ray(result)
+    update_fleet_json(together, "ray", found | {"command": command})
+    console.print(
+        f"{found['requests']} queries, {found['lost']} lost, {found['double']} answered twice, {found['wrong']} wrong;"
+        f" p99 {found['p99_before_ms']}, {found['p99_during_ms']}, {found['p99_after_ms']} ms before, during and after;"
+        f" all workers were up again after {found['recovered_after_s']} s"
+    )
+    console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)
