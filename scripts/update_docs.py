@@ -26,6 +26,8 @@ from collage.dispatch import PRESETS, Policy
 from collage.serving import DataPlane, ServingSettings, load_settings
 from collage.serving._http_gate import Gate
 from collage.serving._metrics import Metrics
+from collage.serving._model_settings import ModelSettings
+from collage.serving._models import Models
 from collage.serving._openapi import openapi
 from collage.serving.safety import Guard, TenantSettings
 
@@ -36,7 +38,7 @@ LABELS = {  # of families that have no series before something has happened
     "collage_jobs_started": "source",
     "collage_jobs_failed": "source",
     "collage_http_responses": "route, status",
-    "collage_queries_rejected": "why",
+    "collage_queries_rejected": "model, why",
     "collage_worker_state": "worker, state",
     "collage_worker_jobs": "worker",
     "collage_worker_speed": "worker",
@@ -46,8 +48,27 @@ LABELS = {  # of families that have no series before something has happened
     "collage_tenant_queries_in_flight": "tenant",
     "collage_tenant_limited": "tenant, limit",
     "collage_requests_denied": "why",
-    "collage_build": "version, python, single",
+    "collage_build": "version, python",
+    "collage_model": "single, digest, backup, policy",
+    "collage_grpc_calls": "method, code",
 }
+OF_THE_GATEWAY = {
+    "collage_build_info",
+    "collage_build",
+    "collage_grpc_calls",
+    "collage_http_body_bytes",
+    "collage_http_requests_inside",
+    "collage_http_responses",
+    "collage_log_lines_lost",
+    "collage_queries_rejected",
+    "collage_ready",
+    "collage_requests_denied",
+    "collage_tenant_limited",
+    "collage_tenant_queries",
+    "collage_tenant_queries_in_flight",
+    "collage_trace_spans_made",
+    "collage_trace_spans_sent",
+}  # all others are of one version of a model
 
 
 def main(check: bool) -> int:
@@ -55,6 +76,7 @@ def main(check: bool) -> int:
     stale = []
     tables = {
         "operate.md": {"settings": _fields(ServingSettings), "metrics": _metrics()},
+        "servers.md": {"model": _fields(ModelSettings)},
         "security.md": {"tenant": _fields(TenantSettings)},
         "policies.md": {"presets": _presets(), "policy": _fields(Policy)},
         "http.md": {"routes": _routes()},
@@ -221,8 +243,8 @@ def _gateway_results() -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def _metrics() -> str:
-    plane = DataPlane(load_settings())
-    text = Metrics(plane, Gate(1), Guard(load_settings())).render().decode()
+    settings = load_settings()
+    text = Metrics(Models(settings, DataPlane(settings)), Gate(1), Guard(settings)).render().decode()
     lines = ["| metric | labels | what |", "|---|---|---|"]
     for family in sorted(text_string_to_metric_families(text), key=lambda family: family.name):
         ends = {"counter": "_total", "info": "_info"}.get(family.type, "")
@@ -230,6 +252,8 @@ def _metrics() -> str:
             continue
         shown = f"{family.name}{'' if family.name.endswith(ends) else ends}"
         labels = LABELS.get(family.name.removesuffix("_info"), "")
+        if family.name not in OF_THE_GATEWAY:
+            labels = f"model, version{', ' if labels else ''}{labels}"
         lines.append(f"| `{shown}` ({family.type}) | {labels} | {family.documentation} |")
     return "\n".join(lines) + "\n"
 

@@ -12,6 +12,7 @@ import http.client
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,9 @@ serve(
     on_grpc=lambda address: print("gRPC at", address, flush=True),
 )
 """
+
+
+_OF_MODEL = re.compile(r'(?<=[{,])(?:model|version)="[^"]*",?')
 
 
 class Gateway:
@@ -88,10 +92,15 @@ class Gateway:
             return response.status, json.loads(content) if "json" in kind else content, sent
 
     def metrics(self) -> dict[str, float]:
-        """Every sample at /metrics by its name and labels."""
+        """Every sample at /metrics by its name and labels; of all models and their versions together."""
         _, text, _ = self.ask("GET", "/metrics")
-        lines = (line.rpartition(" ") for line in text.decode().splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, _, value in lines}
+        found: dict[str, float] = {}
+        for line in text.decode().splitlines():
+            if not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                name = _OF_MODEL.sub("", name).replace("{}", "").replace(",}", "}")
+                found[name] = found.get(name, 0.0) + float(value)
+        return found
 
     def await_metric(self, name: str, value: float) -> None:
         """Returns once the metric has the value; the test's own timeout is the limit."""

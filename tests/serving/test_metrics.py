@@ -16,15 +16,16 @@ WORKERS = {"w0", "w1", "w2"}
 
 
 def _samples(gateway: Any) -> dict[str, dict[tuple[str, ...], float]]:
-    """Values by sample name and by the values of its labels, these in the order of their names."""
+    """Values by sample name and by the values of its labels, these in the order of their names, but for the model's."""
     text = gateway.ask("GET", "/metrics")[1].decode()
     samples: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(text):
         assert family.documentation, family.name
         for sample in family.samples:
-            samples.setdefault(sample.name, {})[tuple(value for _, value in sorted(sample.labels.items()))] = (
-                sample.value
-            )
+            labels = {name: value for name, value in sample.labels.items() if name not in ("model", "version")}
+            values = samples.setdefault(sample.name, {})
+            key = tuple(value for _, value in sorted(labels.items()))
+            values[key] = values.get(key, 0.0) + sample.value
     return samples
 
 

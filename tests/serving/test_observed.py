@@ -43,6 +43,7 @@ def _queries() -> list[Query]:
     for panel in _dashboard()["panels"]:
         for target in panel.get("targets", []):
             text = target["expr"].replace("$__rate_interval", "1m").replace("$job", ".*").replace("$instance", ".*")
+            text = text.replace("$model", "greys")
             shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
             found.append(Query(f"{panel['title']}, {target['refId']}", text, shown))
     for rule in ALERTS:

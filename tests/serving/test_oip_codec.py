@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from collage.dispatch import Source
-from collage.exceptions import CollageError, InvalidInput, TooLarge, UnknownModel
+from collage.exceptions import CollageError, InvalidInput, TooLarge
 from collage.serving._inputs import Classified, Encoded, Pixels, Tensor
 from collage.serving._oip_model import OipModel
 from collage.serving._oip_request import InferRequest, parse_infer
@@ -311,15 +311,6 @@ def test_no_json_raises_anything_but_a_named_error(
     with contextlib.suppress(CollageError):
         request = _parse(tensor, tail, parameters=parameters, outputs=outputs)
         assert 1 <= len(request.images) <= 8
-
-
-def test_names_and_versions() -> None:
-    MODEL.check("shoes", None)
-    MODEL.check("shoes", "3")
-    with pytest.raises(UnknownModel, match="model: 'hats' is not served here; 'shoes' is"):
-        MODEL.check("hats", None)
-    with pytest.raises(UnknownModel, match="version: '4' of 'shoes'"):
-        MODEL.check("shoes", "4")
 
 
 def _answers() -> list[Classified]:

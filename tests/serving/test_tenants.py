@@ -155,7 +155,7 @@ def test_too_fast_is_a_429_for_this_tenant_only(served: Any, png: Any) -> None:
     _, text, _ = served.ask("GET", "/metrics", None, _bearer("monitor"))
     samples = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if not line.startswith("#"))
     assert float(samples['collage_tenant_limited_total{limit="rate",tenant="few"}']) == 21
-    assert float(samples['collage_queries_rejected_total{why="limited"}']) == 21
+    assert float(samples['collage_queries_rejected_total{model="",why="limited"}']) == 21
     assert float(samples['collage_tenant_queries_total{tenant="few"}']) == 3
     assert float(samples['collage_tenant_queries_in_flight{tenant="few"}']) == 0
 

@@ -25,7 +25,9 @@ class GatewayApp:
         self.plane = DataPlane(settings)
         self._drain_seconds = settings.drain_seconds
         self._gate = Gate(settings.max_held_bytes)
-        self._app: ASGIApp = create_app(make_gateway(self.plane, settings, self._gate))
+        gateway = make_gateway(self.plane, settings, self._gate)
+        self._models = gateway.models
+        self._app: ASGIApp = create_app(gateway)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the whole life."""
@@ -34,7 +36,7 @@ class GatewayApp:
             return
         await receive()  # lifespan.startup
         try:
-            await self.plane.start()
+            await self._models.start()
         except CollageError as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
@@ -44,5 +46,5 @@ class GatewayApp:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._drain_seconds):
                 await self._gate.empty()
-        await self.plane.stop()
+        await self._models.stop()
         await send({"type": "lifespan.shutdown.complete"})

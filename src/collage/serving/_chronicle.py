@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 from collage.dispatch import Source
-from collage.serving._history import History, Totals
+from collage.serving._history import COUNTERS, History, Totals
 from collage.serving._stories import Stories
 
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
     from collage.serving._inputs import Classified
+    from collage.serving._models import Models
+    from collage.serving._served import Served
     from collage.serving._story import QueryStory
 
 
 class Chronicle:
-    """Watches one data plane, whether anybody looks at the page or not. Event loop's thread only."""
+    """Watches the first model, whether anybody looks at the page or not; it goes on where a version replaces another.
+
+    Event loop's thread only.
+    """
 
     interval = 5.0  # seconds
 
-    def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._watched: list[DataPlane] = []
+        self._past = _NOTHING  # of versions that have been stopped
         self.history = History(time.monotonic(), time.time(), self.interval)
         self.stories = Stories()
+        models.watch(self._begun, self._gone)
+
+    def _begun(self, served: Served) -> None:
+        if served.name != self._models.default.name:
+            return
+        plane = served.plane
+        self._watched.append(plane)
         plane.on_answered.append(self._answered)
         plane.on_settled.append(self._settled)
-        plane.beside.append(self._keep)
+        plane.beside.append(partial(self._keep, plane))
+
+    def _gone(self, served: Served) -> None:
+        if served.plane in self._watched:
+            self._watched.remove(served.plane)
+            self._past = _sum(self._past, _totals(served.plane))
 
     def read(self, span: str, since: float) -> dict[str, Any]:
         """What /v1/history says: the points of a range after a Unix time, and what their lines are held against."""
@@ -37,8 +57,8 @@ class Chronicle:
             "interval": series.every * self.interval,
             "length": series.length,
             "windows": self.history.windows,
-            "budget": self._plane.policy.budget,
-            "agreement_least": self._plane.agreement.least,
+            "budget": self._models.default.plane.policy.budget,
+            "agreement_least": self._models.default.plane.agreement.least,
             "points": series.read(since),
         }
 
@@ -50,20 +70,23 @@ class Chronicle:
         if (seconds := story.without_backups) is not None:
             self.history.without_backups(seconds)
 
-    async def _keep(self) -> None:
-        """Until cancelled: an interval after the other, at the same times however long each takes."""
+    async def _keep(self, plane: DataPlane) -> None:
+        """Until cancelled: an interval after the other, at the same times however long each takes.
+
+        Beside each version; that of the current one counts.
+        """
         began, number = time.monotonic(), 0
         self.history.begin(began)
         while True:
             number = max(number + 1, int((time.monotonic() - began) / self.interval))
             await asyncio.sleep(max(0.0, began + number * self.interval - time.monotonic()))
-            self.tick(time.monotonic())
+            if plane is self._models.default.plane:
+                self.tick(time.monotonic())
 
     def tick(self, now: float) -> None:
         """An interval is over."""
-        plane, stats, view = self._plane, self._plane.dispatcher.stats, self._plane.view()
-        counts = {f"answers_{source.value}": float(stats.answered[source]) for source in Source}
-        counts["rejected"] = float(stats.rejected.total())
+        plane = self._models.default.plane
+        view = plane.view()
         gauges = {
             "agreement": plane.agreement.recent,
             "in_flight": plane.in_flight,
@@ -71,4 +94,20 @@ class Chronicle:
             "workers_up": len(view.workers),
             "workers_wanted": plane.workers_wanted,
         }
-        self.history.tick(now, Totals(counts, stats.single_seconds, stats.extra_seconds), gauges)
+        totals = reduce(_sum, map(_totals, self._watched), self._past)
+        self.history.tick(now, totals, gauges)
+
+
+_NOTHING = Totals(dict.fromkeys(COUNTERS, 0.0), 0.0, 0.0)
+
+
+def _totals(plane: DataPlane) -> Totals:
+    stats = plane.dispatcher.stats
+    counts = {f"answers_{source.value}": float(stats.answered[source]) for source in Source}
+    counts["rejected"] = float(stats.rejected.total())
+    return Totals(counts, stats.single_seconds, stats.extra_seconds)
+
+
+def _sum(one: Totals, other: Totals) -> Totals:
+    counts = {name: count + other.counts[name] for name, count in one.counts.items()}
+    return Totals(counts, one.single_seconds + other.single_seconds, one.extra_seconds + other.extra_seconds)

@@ -27,7 +27,8 @@ from collage.serving._status import Status
 
 if TYPE_CHECKING:
     from collage.imaging import Preprocessing
-    from collage.serving._dataplane import DataPlane
+    from collage.serving._models import Models
+    from collage.serving._served import Served
     from collage.serving._settings import ServingSettings
     from collage.serving._status import FloatArray
 
@@ -43,9 +44,25 @@ _HEADERS = {
 _LIVE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]:
-    """The page, its files and what it shows; with the demo flag also POST /demo/straggle?worker=ID."""
-    status, chronicle = Status(plane, settings), Chronicle(plane)
+def dashboard_routes(models: Models, settings: ServingSettings) -> list[Route]:
+    """The page, its files and what it shows; with the demo flag also POST /demo/straggle?worker=ID.
+
+    All of the first model, in whichever version is current.
+    """
+    chronicle = Chronicle(models)
+    watched: dict[Served, Status] = {}
+
+    def begun(served: Served) -> None:
+        if served.name == models.default.name:
+            watched[served] = Status(served.plane, served.settings)
+
+    def gone(served: Served) -> None:
+        watched.pop(served, None)
+
+    models.watch(begun, gone)
+
+    def status() -> Status:
+        return watched[models.default]
 
     async def page(_request: Request) -> Response:
         return FileResponse(_STATIC / "index.html", headers=_HEADERS)
@@ -57,7 +74,7 @@ def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]
         return FileResponse(_STATIC / name, headers=_HEADERS)
 
     async def show_status(_request: Request) -> Response:
-        return json_response(status.read(), headers=_LIVE)
+        return json_response(status().read(), headers=_LIVE)
 
     async def show_history(request: Request) -> Response:
         span = request.query_params.get("range", "15m")
@@ -74,16 +91,17 @@ def dashboard_routes(plane: DataPlane, settings: ServingSettings) -> list[Route]
 
     async def show_collage(request: Request) -> Response:
         version = request.query_params.get("version", "")
-        canvas = status.canvas(
+        canvas = status().canvas(
             int(version) if version.isascii() and version.isdecimal() and len(version) < 19 else None
         )
-        if canvas is None or plane.backup is None:
+        backup = models.default.plane.backup
+        if canvas is None or backup is None:
             raise HTTPException(404, "no collage has come back yet")
-        content = await run_in_threadpool(_png, canvas, plane.backup.card.preprocessing)
+        content = await run_in_threadpool(_png, canvas, backup.card.preprocessing)
         return Response(content, media_type="image/png", headers=_LIVE)
 
     async def straggle(request: Request) -> Response:
-        return json_response(status.straggle(request.query_params.get("worker")))
+        return json_response(status().straggle(request.query_params.get("worker")))
 
     routes = [
         Route("/", page),

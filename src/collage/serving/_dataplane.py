@@ -21,8 +21,8 @@ from collage.engines import Engine, Hold
 from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable
 from collage.imaging import ImageLimits
 from collage.serving._agreement import Agreement
-from collage.serving._driver import Answered, BackupJob, Driver
-from collage.serving._inputs import Classified, ImageInput
+from collage.serving._driver import Answered, BackupJob, Driver, Executed
+from collage.serving._inputs import Classified, ImageInput, Stages
 from collage.serving._parts import Parts
 from collage.serving._prepare import Prepared, Preparer
 from collage.serving._roster import Roster
@@ -59,6 +59,7 @@ class DataPlane:
         engine: Engine | None = None,
         hold: Hold | None = None,
     ) -> None:
+        self.hold = hold
         self.policy = policy or get_policy(settings.policy, **settings.policy_overrides)
         self.on_answered: list[Callable[[Classified], None]] = []
         self.on_collage: list[Callable[[CollageSeen], None]] = []
@@ -124,6 +125,11 @@ class DataPlane:
         """Each worker's last failure: when (time.monotonic), and what was said of it."""
         return self._driver.failures if self._driver else {}
 
+    @property
+    def executed(self) -> Mapping[tuple[Source, int], Executed]:
+        """Jobs that gave an output, by kind, and by queries in a job."""
+        return self._driver.executed if self._driver else {}
+
     async def start(self) -> None:
         """Start the workers. Raises ModelError where none could load its models."""
         codes = self._parts.backup_codes()
@@ -182,6 +188,7 @@ class DataPlane:
                 notes.trace.prepared(began, driver.now)
             if self._stopping:
                 raise Unavailable("the service is stopping")
+            submitted = driver.now
             until = None if deadline is None else began + deadline
             accept_degraded = accept_degraded and not self._agreement.backup_off
             results = [
@@ -189,7 +196,7 @@ class DataPlane:
                 for single, tiles, digest in prepared
             ]
             try:
-                return [self._classified(await result, began) for result in results]
+                return [self._classified(await result, began, submitted) for result in results]
             finally:
                 for result in results:
                     result.cancel()  # those that are done do not mind
@@ -256,7 +263,7 @@ class DataPlane:
             over.set()
         return {index: prepared for share in found for index, prepared in share}
 
-    def _classified(self, result: Answered | Why, began: float) -> Classified:
+    def _classified(self, result: Answered | Why, began: float, submitted: float) -> Classified:
         if not isinstance(result, Answered):
             raise _refusal(result)
         index = int(result.scores.argmax())
@@ -271,6 +278,7 @@ class DataPlane:
             confidence=result.confidence,
             seconds=result.at - began,
             temperature=model.card.temperature,
+            stages=_stages(result, began, submitted),
         )
         _tell(self.on_answered, answer)
         return answer
@@ -289,6 +297,12 @@ _REFUSALS = {
     Why.NO_WORKERS: "no worker is up",
     Why.CANCELLED: "the service is stopping",
 }
+
+
+def _stages(answer: Answered, began: float, submitted: float) -> Stages:
+    """A job that is shared with an earlier query may have started, and ended, before this one was there."""
+    started, ended = max(answer.started, submitted), max(answer.ended, submitted)
+    return Stages(submitted - began, started - submitted, ended - started, answer.at - ended)
 
 
 def _refusal(why: Why) -> Unavailable:

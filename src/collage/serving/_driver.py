@@ -72,12 +72,17 @@ class Clock(Protocol):
 
 
 class Answered(NamedTuple):
-    """A query's answer: scores (classes,), in the single's own form; at: when it was there, on the clock."""
+    """A query's answer: scores (classes,), in the single's own form.
+
+    at: when it was given; started, ended: when its job was, and when that job's output was there; all on the clock.
+    """
 
     scores: FloatArray
     confidence: float
     source: Source
     at: float
+    started: float
+    ended: float
 
 
 Result = Answered | Why
@@ -90,7 +95,7 @@ class _Query:
     result: asyncio.Future[Result]
     story: QueryStory
     request: str  # its id, for the log
-    answers: dict[JobId, tuple[Source, TileAnswer]] = field(default_factory=dict)
+    answers: dict[JobId, tuple[_Job, TileAnswer]] = field(default_factory=dict)
     collages: list[JobId] = field(default_factory=list)  # it was in, and that came back; for watchers
     joints: list[JobId] = field(default_factory=list)  # parities it was in, and that came back
 
@@ -115,6 +120,14 @@ class _Job:
     capacity: int
     story: JobStory
     canvas: FloatArray | None = None  # kept for watchers only
+
+
+@dataclass(eq=False, slots=True)
+class Executed:
+    """Jobs that gave an output. seconds: on their workers."""
+
+    count: int = 0
+    seconds: float = 0.0
 
 
 class Driver:
@@ -142,6 +155,7 @@ class Driver:
         self.workers_up: dict[WorkerId, tuple[frozenset[Role], int]] = {}  # their roles and slots
         self.drains = Drains(lambda worker: len(self.running(worker)))
         self.failures: dict[WorkerId, tuple[float, str]] = {}  # each worker's last: when, on the clock, and what
+        self.executed: dict[tuple[Source, int], Executed] = {}  # by kind, and by queries in a job
         self._single = single
         self._backups = {(code.source, code.capacity): (index, code) for index, code in enumerate(backups)}
         self._clock: Clock = clock or LoopClock()
@@ -260,6 +274,9 @@ class Driver:
         if kept is None:
             return
         kept.story.back = self._clock.time()
+        done = self.executed.setdefault((kept.source, len(kept.queries)), Executed())
+        done.count += 1
+        done.seconds += seconds
         try:
             answers = self._decode(kept, output)
             kept.story.end(self._clock.time(), "done")
@@ -277,7 +294,7 @@ class Driver:
         for position, answer in answers.items():
             query = self._queries.get(kept.queries[position])
             if query is not None:
-                query.answers[job] = (kept.source, answer)
+                query.answers[job] = (kept, answer)
         seen = None if kept.canvas is None else self._keep_collage(job, kept, kept.canvas, answers)
         outcomes = tuple(
             Outcome(True, answers[position].confidence) if position in answers else Outcome(False, 0.0)
@@ -336,8 +353,11 @@ class Driver:
                 self._start(action)
             case Answer(query, source, confidence, job):
                 owner = self._queries[query if action.of is None else action.of]
-                answered = Answered(owner.answers[job][1].scores, confidence, source, self._clock.time())
-                self._queries[query].story.end(answered.at, source, job, action.of)
+                kept, found = owner.answers[job]
+                now, back = self._clock.time(), kept.story.back
+                times = now, kept.story.began, now if back is None else back
+                answered = Answered(found.scores, confidence, source, *times)
+                self._queries[query].story.end(now, source, job, action.of)
                 self._resolve(self._queries[query], answered)
                 if (seen := self._collages.get(job)) is not None:
                     seen.used.add(action.position)
@@ -418,13 +438,13 @@ class Driver:
             _log.warning("job %s: position %s could not be decoded: %r", job, position, error)
             return Outcome(False, 0.0)
         if (query := self._queries.get(kept.queries[position])) is not None:
-            query.answers[job] = (kept.source, answer)
+            query.answers[job] = (kept, answer)
         return Outcome(True, answer.confidence)
 
     def _single_scores(self, query: QueryId) -> FloatArray | None:
         kept = self._queries.get(query)
         answers = kept.answers.values() if kept is not None else ()
-        return next((answer.scores for source, answer in answers if not source.degraded), None)
+        return next((answer.scores for job, answer in answers if not job.source.degraded), None)
 
     def _concerning(self, job: _Job) -> dict[str, Any]:
         """For a line in the log: the requests whose queries are in the job."""
@@ -437,8 +457,8 @@ class Driver:
 
     def _settle(self, query: _Query, control: bool) -> None:
         if control:
-            single = [answer for source, answer in query.answers.values() if not source.degraded]
-            backup = [answer for source, answer in query.answers.values() if source.degraded]
+            single = [answer for job, answer in query.answers.values() if not job.source.degraded]
+            backup = [answer for job, answer in query.answers.values() if job.source.degraded]
             if single and backup:
                 self.agreement.add(bool(single[0].scores.argmax() == backup[0].scores.argmax()))
         query.story.control = control

@@ -1,9 +1,10 @@
-"""What every handler shares: the data plane, the model as clients see it, the limits, and the one way to classify."""
+"""What every handler shares: the models, the limits, and the one way to classify."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,14 +16,14 @@ from collage.serving._departure import DEPARTURE, Departure
 from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified, ImageInput
 from collage.serving._metrics import Metrics
-from collage.serving._oip_model import OipModel
+from collage.serving._models import Models
 from collage.serving._options import QueryOptions
+from collage.serving._served import Served
 from collage.serving._settings import ServingSettings
 from collage.serving.logs import current_request
 from collage.serving.safety import Call, Guard, Tenant, current_call
 
 if TYPE_CHECKING:
-    from collage.serving._dataplane import DataPlane
     from collage.serving.traces._traces import Traces
 
 # Why queries got no answer, for the metrics; the first that fits.
@@ -40,8 +41,7 @@ _WHY: tuple[tuple[type[BaseException], str], ...] = (
 class Gateway:
     """One gateway's parts."""
 
-    plane: DataPlane
-    model: OipModel
+    models: Models
     settings: ServingSettings
     gate: Gate
     guard: Guard
@@ -51,16 +51,22 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether a load balancer should send requests here."""
-        return self.plane.ready and not self.gate.closed
+        return self.models.ready and not self.gate.closed
 
     @contextlib.contextmanager
-    def rejects_counted(self, queries: int = 1) -> Iterator[None]:
-        """Counts the queries as rejected where this raises; one where it is not known yet how many there are."""
+    def rejects_counted(self, queries: int = 1, served: Served | None = None) -> Iterator[None]:
+        """Counts the queries as rejected where this raises; one where it is not known yet how many there are.
+
+        served: what was asked, once that is known; its statistics count a failed request.
+        """
+        began = time.monotonic()
         try:
             yield
         except (CollageError, ClientDisconnect, asyncio.CancelledError) as error:
             why = next((why for kind, why in _WHY if isinstance(error, kind)), "failed")
-            self.metrics.rejected.labels(why).inc(queries)
+            self.metrics.rejected.labels("" if served is None else served.name, why).inc(queries)
+            if served is not None:
+                served.statistics.failed(time.monotonic() - began)
             if (notes := current_request.get()) is not None:
                 notes.why = why
             raise
@@ -74,17 +80,21 @@ class Gateway:
             current_call.set(Call(tenant, admission))
             yield
 
-    async def answer(self, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
-        """The images' answers, in order, within the limits of the current call's tenant, and beside its images only."""
+    async def answer(self, served: Served, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
+        """The images' answers, in order, within the limits of the current call's tenant, and beside its images only.
+
+        served: what answers, in use by the caller (`Models.use`).
+        """
         call, notes = current_call.get(), current_request.get()
         if notes is not None:
             notes.queries = len(images)
             if self.traces is not None:
                 notes.trace = self.traces.begin(notes)
-        with self.rejects_counted(len(images)):
+        began = time.monotonic()
+        with self.rejects_counted(len(images), served):
             if call is not None:
                 call.admission.add(len(images) - call.admission.queries)
-            answers = await self.plane.classify(
+            answers = await served.plane.classify(
                 images,
                 deadline=options.deadline,
                 accept_degraded=options.accept_degraded,
@@ -92,12 +102,15 @@ class Gateway:
             )
         if notes is not None:
             notes.answered(answer.source.value for answer in answers)
+        served.statistics.succeeded(answers, time.monotonic() - began)
         return answers
 
-    async def classify(self, request: Request, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
+    async def classify(
+        self, request: Request, served: Served, images: Sequence[ImageInput], options: QueryOptions
+    ) -> list[Classified]:
         """The images' answers, in order; the request's body must have been read.
 
         Where the client goes away, its queries are cancelled and ClientDisconnect is raised.
         """
         with request.scope.get(DEPARTURE) or Departure():
-            return await self.answer(images, options)
+            return await self.answer(served, images, options)

@@ -23,6 +23,7 @@ from collage.serving._settings import ServingSettings
 _InferResponse = message("ModelInferResponse")
 _ServerMetadata = message("ServerMetadataResponse")
 _ModelMetadata = message("ModelMetadataResponse")
+_ModelStatistics = message("ModelStatisticsResponse")
 
 _TYPED = {"FP32": "fp32_contents", "UINT8": "uint_contents", "BYTES": "bytes_contents"}
 
@@ -79,11 +80,16 @@ def server_message() -> Any:
     return _ServerMetadata(**server_metadata())
 
 
-def model_message(model: OipModel) -> Any:
+def model_message(model: OipModel, versions: Sequence[str]) -> Any:
     """A ModelMetadataResponse. It has no parameters: datatypes and classes are said by HTTP only."""
-    metadata = model.metadata()
+    metadata = model.metadata(versions)
     del metadata["parameters"]
     return _ModelMetadata(**metadata)
+
+
+def statistics_message(model_stats: Sequence[dict[str, Any]]) -> Any:
+    """A ModelStatisticsResponse."""
+    return _ModelStatistics(model_stats=model_stats)
 
 
 def _bytes(request: Any) -> bytes:

@@ -1,7 +1,7 @@
 """Open Inference Protocol v2 over gRPC: thin handlers around the codec, errors -> status codes.
 
-ServerLive, ServerReady, ModelReady, ServerMetadata, ModelMetadata, ModelInfer, RepositoryIndex. The deadline of a call
-(grpc-timeout) is its queries' deadline, and a call that its client cancels cancels them.
+All of the protocol, and of the model repository and statistics extensions. The deadline of a call (grpc-timeout) is its
+queries' deadline, and a call that its client cancels cancels them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,17 @@ from collage.exceptions import (
     Unavailable,
     UnknownModel,
 )
-from collage.oip import METHODS, SERVICE
+from collage.oip import METHODS, SERVICE, read_parameters
 from collage.serving._gateway import Gateway
-from collage.serving._grpc_codec import encode_infer_message, model_message, parse_infer_message, server_message
+from collage.serving._grpc_codec import (
+    encode_infer_message,
+    model_message,
+    parse_infer_message,
+    server_message,
+    statistics_message,
+)
+from collage.serving._http_statistics import shown_statistics
+from collage.serving._oip_repository import check_name, read_load, read_unload
 from collage.serving.logs import ID_HEADER, RequestNotes, current_request, note_id, request_over
 from collage.serving.safety import admitted
 
@@ -79,35 +87,49 @@ class _Handlers:
         return METHODS["ServerReady"].response(ready=self._gateway.ready)
 
     async def ModelReady(self, request: Any, _context: Any) -> Any:  # noqa: N802
-        self._gateway.model.check(request.name, request.version or None)
-        return METHODS["ModelReady"].response(ready=self._gateway.ready)
+        served = self._gateway.models.find(request.name, request.version or None)
+        return METHODS["ModelReady"].response(ready=served.plane.ready and not self._gateway.gate.closed)
 
     async def ServerMetadata(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         return server_message()
 
     async def ModelMetadata(self, request: Any, _context: Any) -> Any:  # noqa: N802
-        self._gateway.model.check(request.name, request.version or None)
-        return model_message(self._gateway.model)
+        models = self._gateway.models
+        served = models.find(request.name, request.version or None)
+        return model_message(served.oip, models.versions(served.name))
 
     async def RepositoryIndex(self, request: Any, _context: Any) -> Any:  # noqa: N802
         gateway = self._gateway
-        models = gateway.model.index(ready=gateway.ready, only_ready=request.ready)
+        models = gateway.models.index(closed=gateway.gate.closed, only_ready=request.ready)
         return METHODS["RepositoryIndex"].response(models=models)
+
+    async def RepositoryModelLoad(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        order = read_load(read_parameters(request.parameters))
+        await self._gateway.models.load(check_name(request.model_name), order.table, keep=order.keep)
+        return METHODS["RepositoryModelLoad"].response()
+
+    async def RepositoryModelUnload(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        await self._gateway.models.unload(request.model_name, read_unload(read_parameters(request.parameters)))
+        return METHODS["RepositoryModelUnload"].response()
+
+    async def ModelStatistics(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        found = shown_statistics(self._gateway.models, request.name or None, request.version or None)
+        return statistics_message(found)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         gateway = self._gateway
-        gateway.model.check(request.model_name, request.model_version or None)
-        with gateway.gate.enter() as ticket:
-            with gateway.rejects_counted():
+        named = request.model_name, request.model_version or None
+        with gateway.models.use(*named) as served, gateway.gate.enter() as ticket:
+            with gateway.rejects_counted(served=served):
                 ticket.hold(request.ByteSize())
-                parsed = parse_infer_message(request, gateway.model, gateway.settings)
+                parsed = parse_infer_message(request, served.oip, gateway.settings)
             raw = bool(request.raw_input_contents)
             deadline = _deadline(
                 request, parsed.options.deadline, context.time_remaining(), gateway.settings.max_deadline
             )
             note_id(parsed.id)
-            answers = await gateway.answer(parsed.images, parsed.options._replace(deadline=deadline))
-        return encode_infer_message(parsed, answers, gateway.model, raw=raw)
+            answers = await gateway.answer(served, parsed.images, parsed.options._replace(deadline=deadline))
+        return encode_infer_message(parsed, answers, served.oip, raw=raw)
 
 
 def _read(kind: Any, handler: Handler) -> Handler:

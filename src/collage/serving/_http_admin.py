@@ -1,4 +1,4 @@
-"""What an operator can change while serving: POST /v1/backup/on and /v1/backup/off.
+"""What an operator can change while serving: POST /v1/backup/on and /v1/backup/off, with ?model=NAME of another model.
 
 The guard (`safety/`) lets admins through, and without keys callers on the gateway's own machine.
 """
@@ -16,9 +16,9 @@ from collage.serving._http_errors import json_response
 
 def admin_routes(gateway: Gateway) -> list[Route]:
     """The operator's routes."""
-    plane = gateway.plane
 
     async def switch(request: Request) -> Response:
+        plane = gateway.models.find(request.query_params.get("model")).plane
         state = request.path_params["state"]
         if state not in ("on", "off"):
             raise InvalidInput(f"{state[:20]!r}; on or off is needed", field="state")

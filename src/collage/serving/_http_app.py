@@ -1,4 +1,4 @@
-"""The ASGI application: every route on top of one data plane."""
+"""The ASGI application: every route of one gateway."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from collage.serving._http_direct import DirectApp
 from collage.serving._http_gate import Gate
 from collage.serving._http_oip import oip_routes
 from collage.serving._http_record import Record, Recorded
+from collage.serving._http_repository import repository_routes
+from collage.serving._http_statistics import statistics_routes
 from collage.serving._http_workers import worker_routes
 from collage.serving._metrics import Metrics
-from collage.serving._oip_model import OipModel
+from collage.serving._models import Models
 from collage.serving._openapi import openapi_routes
 from collage.serving._settings import ServingSettings
 from collage.serving.safety import Guard, charged, guarded
@@ -31,26 +33,30 @@ if TYPE_CHECKING:
 
 
 def make_gateway(plane: DataPlane, settings: ServingSettings, gate: Gate) -> Gateway:
-    """What all transports share. Raises ModelError where the single has not one input and one output, and SettingsError
-    where traces are wanted and their extra is not installed.
+    """What all transports share; plane: of the first model. Raises ModelError and SettingsError as `Models` does, and
+    SettingsError where traces are wanted and their extra is not installed.
     """
     guard, traces = Guard(settings), make_traces(settings)
+    models = Models(settings, plane)
     if traces is not None:
-        traces.watch(plane)
-    return Gateway(plane, OipModel.of(plane.single), settings, gate, guard, Metrics(plane, gate, guard, traces), traces)
+        watch = traces.watch
+        models.watch(lambda served: watch(served.plane))
+    return Gateway(models, settings, gate, guard, Metrics(models, gate, guard, traces), traces)
 
 
 def create_app(gateway: Gateway) -> Starlette:
-    """HTTP over a gateway, whose plane may still be starting: it is not ready until the plane is."""
-    plane, settings, metrics = gateway.plane, gateway.settings, gateway.metrics
+    """HTTP over a gateway, whose models may still be starting: it is not ready until they are."""
+    settings, metrics = gateway.settings, gateway.metrics
     open_routes = [
         *classify_routes(gateway),
+        *statistics_routes(gateway),
         *oip_routes(gateway),
+        *repository_routes(gateway),
         *admin_routes(gateway),
         *worker_routes(gateway),
         metrics_route(metrics),
         *openapi_routes(settings),
-        *dashboard_routes(plane, settings),
+        *dashboard_routes(gateway.models, settings),
     ]
     routes = guarded(open_routes, gateway)
     paths = {route.endpoint: route.path for route in reversed(routes)}  # the first of an endpoint's paths

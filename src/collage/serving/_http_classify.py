@@ -1,6 +1,8 @@
 """The plain way in: the body is an image, the answer is JSON with names.
 
 curl --data-binary @shoe.png 'http://127.0.0.1:8080/v1/classify?top=3&deadline_ms=200&accept_degraded=false'
+
+model and version say which of several models; by default the first, and the version of it that is current.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from collage.serving._oip_model import OipModel
 from collage.serving._options import QueryOptions, check_deadline
 from collage.serving._settings import ServingSettings
 
-_PARAMETERS = ("accept_degraded", "deadline_ms", "top")
+_PARAMETERS = ("accept_degraded", "deadline_ms", "model", "top", "version")
 _DEFAULT_TOP = 3
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -39,11 +41,14 @@ def classify_routes(gateway: Gateway) -> list[Route]:
             options, top = parse_query(request.query_params, gateway.settings)
         if request.headers.get("content-type", "").startswith("multipart/"):
             raise HTTPException(415, "Content-Type: a form; send the image itself (curl --data-binary @shoe.png)")
+        named = request.query_params.get("model"), request.query_params.get("version")
+        served = gateway.models.find(*named)
         with gateway.gate.enter() as ticket:
-            with gateway.rejects_counted():
+            with gateway.rejects_counted(served=served):
                 body = await read_body(request, ticket, gateway.settings)
-            (answer,) = await gateway.classify(request, [Encoded(body)], options)
-        return json_response(describe(answer, gateway.model, top, seconds=perf_counter() - began))
+            with gateway.models.use(*named) as served:  # which may be a newer one by now
+                (answer,) = await gateway.classify(request, served, [Encoded(body)], options)
+        return json_response(describe(answer, served.oip, top, seconds=perf_counter() - began))
 
     return [Route("/v1/classify", classify, methods=["POST"])]
 

@@ -5,7 +5,6 @@ GET  /v2/health/live, /v2/health/ready
 GET  /v2/models/NAME[/versions/V]         model metadata
 GET  /v2/models/NAME[/versions/V]/ready
 POST /v2/models/NAME[/versions/V]/infer
-POST /v2/repository/index                 the model repository extension, but for loading and unloading
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from collage.serving._gateway import Gateway
 from collage.serving._http_body import read_body
 from collage.serving._http_errors import json_response
 from collage.serving._oip_model import NOT_READY, server_metadata
-from collage.serving._oip_request import LENGTH_HEADER, parse_index, parse_infer
+from collage.serving._oip_request import LENGTH_HEADER, parse_infer
 from collage.serving._oip_response import encode_response
+from collage.serving._served import Served
 from collage.serving.logs import note_id
 
 
@@ -30,7 +30,6 @@ def oip_routes(gateway: Gateway) -> list[Route]:
         Route("/v2", handlers.server),
         Route("/v2/health/live", handlers.live),
         Route("/v2/health/ready", handlers.ready),
-        Route("/v2/repository/index", handlers.index, methods=["POST"]),
     ]
     for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         routes += [
@@ -52,43 +51,43 @@ class _Handlers:
         return json_response({"live": True})
 
     async def ready(self, _request: Request) -> Response:
-        return _ready({}, self._gateway)
-
-    async def index(self, request: Request) -> Response:
-        gateway = self._gateway
-        with gateway.gate.enter() as ticket:
-            body = await read_body(request, ticket, gateway.settings)
-        only_ready = parse_index(body)
-        return json_response(gateway.model.index(ready=gateway.ready, only_ready=only_ready))
+        return _ready({}, ready=self._gateway.ready)
 
     async def metadata(self, request: Request) -> Response:
-        self._check_model(request)
-        return json_response(self._gateway.model.metadata())
+        served = self._find(request)
+        return json_response(served.oip.metadata(self._gateway.models.versions(served.name)))
 
     async def model_ready(self, request: Request) -> Response:
-        self._check_model(request)
-        return _ready({"name": self._gateway.model.name}, self._gateway)
+        served = self._find(request)
+        ready = served.plane.ready and not self._gateway.gate.closed
+        return _ready({"name": served.name}, ready=ready)
 
     async def infer(self, request: Request) -> Response:
-        self._check_model(request)
         gateway = self._gateway
+        served = self._find(request)
         with gateway.gate.enter() as ticket:
-            with gateway.rejects_counted():
+            with gateway.rejects_counted(served=served):
                 body = await read_body(request, ticket, gateway.settings)
-                parsed = parse_infer(body, request.headers.get(LENGTH_HEADER), gateway.model, gateway.settings)
-            note_id(parsed.id)
-            answers = await gateway.classify(request, parsed.images, parsed.options)
-        encoded = encode_response(parsed, answers, gateway.model)
+            with gateway.models.use(*_named(request)) as served:  # which may be a newer one by now
+                with gateway.rejects_counted(served=served):
+                    parsed = parse_infer(body, request.headers.get(LENGTH_HEADER), served.oip, gateway.settings)
+                note_id(parsed.id)
+                answers = await gateway.classify(request, served, parsed.images, parsed.options)
+        encoded = encode_response(parsed, answers, served.oip)
         if encoded.json_size is None:
             return Response(encoded.body, media_type="application/json")
         headers = {LENGTH_HEADER: str(encoded.json_size)}
         return Response(encoded.body, headers=headers, media_type="application/octet-stream")
 
-    def _check_model(self, request: Request) -> None:
-        self._gateway.model.check(request.path_params["model"], request.path_params.get("version"))
+    def _find(self, request: Request) -> Served:
+        return self._gateway.models.find(*_named(request))
 
 
-def _ready(said: dict[str, object], gateway: Gateway) -> Response:
-    if gateway.ready:
+def _named(request: Request) -> tuple[str, str | None]:
+    return request.path_params["model"], request.path_params.get("version")
+
+
+def _ready(said: dict[str, object], *, ready: bool) -> Response:
+    if ready:
         return json_response(said | {"ready": True})
     return json_response(said | {"ready": False, "error": NOT_READY}, 503)

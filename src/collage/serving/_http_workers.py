@@ -1,5 +1,7 @@
 """The operator's workers: GET and POST /v1/workers, POST /v1/workers/{id}/drain and /resume, DELETE /v1/workers/{id}.
 
+Of the first model; of another with ?model=NAME.
+
 The guard (`safety/`) lets admins change them, and without keys callers on the gateway's own machine. A worker that is
 removed first finishes what it runs: no query is lost by any of these.
 """
@@ -14,6 +16,7 @@ from starlette.routing import Route
 
 from collage.dispatch import Role, WorkerId
 from collage.exceptions import InvalidInput, Unavailable
+from collage.serving._dataplane import DataPlane
 from collage.serving._gateway import Gateway
 from collage.serving._http_errors import json_response
 from collage.serving._roster import Roster
@@ -23,37 +26,40 @@ _MOST_AT_ONCE = 64
 
 def worker_routes(gateway: Gateway) -> list[Route]:
     """The routes. A worker's id may hold slashes: those of remote servers do."""
-    plane = gateway.plane
 
-    def roster() -> Roster:
-        if plane.roster is None:
+    def plane_of(request: Request) -> DataPlane:
+        return gateway.models.find(request.query_params.get("model")).plane
+
+    def roster(request: Request) -> Roster:
+        found = plane_of(request).roster
+        if found is None:
             raise Unavailable("the service is starting")
-        return plane.roster
+        return found
 
-    async def show(_request: Request) -> Response:
-        return json_response(_state(gateway, roster()))
+    async def show(request: Request) -> Response:
+        return json_response(_state(plane_of(request), roster(request)))
 
     async def add(request: Request) -> Response:
-        there = roster()
+        there = roster(request)
         count = request.query_params.get("count", "1")
         if not (count.isascii() and count.isdecimal() and 1 <= int(count[:4]) <= _MOST_AT_ONCE and len(count) < 4):
             raise InvalidInput(f"{count[:20]!r}; a number from 1 to {_MOST_AT_ONCE} is needed", field="count")
         return json_response({"added": [there.add() for _ in range(int(count))]}, 201)
 
     async def drain(request: Request) -> Response:
-        there, worker = roster(), request.path_params["worker"]
+        there, worker = roster(request), request.path_params["worker"]
         there.drain(worker)
         return json_response({"worker": worker, "state": there.state(worker)})
 
     async def resume(request: Request) -> Response:
-        there, worker = roster(), request.path_params["worker"]
+        there, worker = roster(request), request.path_params["worker"]
         there.resume(worker)
         return json_response({"worker": worker, "state": there.state(worker)})
 
     async def remove(request: Request) -> Response:
-        there, worker = roster(), request.path_params["worker"]
+        there, worker = roster(request), request.path_params["worker"]
         there.remove(worker)
-        gone = worker not in plane.engine.workers
+        gone = worker not in plane_of(request).engine.workers
         return json_response({"worker": worker, "state": "gone" if gone else there.state(worker)}, 200 if gone else 202)
 
     return [
@@ -65,9 +71,8 @@ def worker_routes(gateway: Gateway) -> list[Route]:
     ]
 
 
-def _state(gateway: Gateway, roster: Roster) -> dict[str, Any]:
+def _state(plane: DataPlane, roster: Roster) -> dict[str, Any]:
     """All workers, and how many there should be."""
-    plane = gateway.plane
     seen = {view.worker: view for view in plane.view().workers}
     scaler = plane.autoscaler
 

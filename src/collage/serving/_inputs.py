@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +35,26 @@ class Tensor:
 ImageInput = Encoded | Pixels | Tensor
 
 
+class Stages(NamedTuple):
+    """Where a query's time went, seconds; they add up to all of it.
+
+    prepare: reading the image. queue: until the job that answered it started. compute: that job. output: until its
+    answer was given: reading it, and where a backup's answer was kept back, waiting for the single.
+    """
+
+    prepare: float = 0.0
+    queue: float = 0.0
+    compute: float = 0.0
+    output: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Classified:
     """One query's answer.
 
     scores: float32 (classes,), logits or probabilities as the single gives them. confidence: highest probability, 0..1.
-    seconds: from submission to answer. temperature: what calibrates these scores as it did the confidence.
+    seconds: from submission to answer; stages: what they went into. temperature: what calibrates these scores as it
+    did the confidence.
     """
 
     scores: NDArray[np.float32]
@@ -50,3 +65,4 @@ class Classified:
     confidence: float
     seconds: float
     temperature: float = 1.0
+    stages: Stages = field(default_factory=Stages)

@@ -1,26 +1,31 @@
 """What Prometheus sees of a gateway, at /metrics.
 
-Answers are counted as they are given; all else is read from the dispatcher when Prometheus asks, so that a number has
-one home. Each gateway has a registry of its own.
+Answers are counted as they are given; all else is read from the dispatchers when Prometheus asks, so that a number has
+one home. Each gateway has a registry of its own. What is of one model says so by its labels model and version; a
+version's series end when it has been stopped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import platform
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from collage import __version__
+from collage.dispatch import Source
 from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified
 from collage.serving._metrics_state import GatewayState
+from collage.serving._models import Models
+from collage.serving._served import Served
 from collage.serving.safety import Guard, GuardState
 from collage.serving.traces import TracesState
 
 if TYPE_CHECKING:
-    from collage.serving._dataplane import DataPlane
     from collage.serving.traces._traces import Traces
 
 WHY_REJECTED = ("invalid", "deadline", "limited", "unavailable", "cancelled")
@@ -34,12 +39,13 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, plane: DataPlane, gate: Gate, guard: Guard, traces: Traces | None = None) -> None:
+    def __init__(self, models: Models, gate: Gate, guard: Guard, traces: Traces | None = None) -> None:
+        self._models = models
         self._registry = CollectorRegistry()
         self._latency = Histogram(
             "collage_query_latency_seconds",
             "From a query's submission to its answer.",
-            ["source"],
+            ["model", "version", "source"],
             buckets=_BUCKETS,
             registry=self._registry,
         )
@@ -52,20 +58,34 @@ class Metrics:
         self.rejected = Counter(
             "collage_queries_rejected",
             "Queries without an answer: invalid, limited, unavailable, deadline, or cancelled by a client that left.",
-            ["why"],
+            ["model", "why"],
             registry=self._registry,
         )
-        for why in WHY_REJECTED:  # there from the start: a rate knows nothing of a series that begins at 1
-            self.rejected.labels(why)
+        self._show_rejected("")
         build = Info("collage_build", "What is running.", registry=self._registry)
-        build.info({"version": __version__, "python": platform.python_version(), "single": plane.single.card.name})
-        self._registry.register(GatewayState(plane, gate))
+        build.info({"version": __version__, "python": platform.python_version()})
+        self._registry.register(GatewayState(models, gate))
         self._registry.register(GuardState(guard))
         self._registry.register(TracesState(traces))
-        plane.on_answered.append(self._count)
+        models.watch(self._begun, self._gone)
 
-    def _count(self, answer: Classified) -> None:
-        self._latency.labels(answer.source.value).observe(answer.seconds)
+    def _begun(self, served: Served) -> None:
+        self._show_rejected(served.name)
+        served.plane.on_answered.append(partial(self._count, served))
+
+    def _gone(self, served: Served) -> None:
+        if served.key in {other.key for other in self._models.shown}:  # the same version, loaded again
+            return
+        for source in Source:
+            with contextlib.suppress(KeyError):
+                self._latency.remove(*served.key, source.value)
+
+    def _show_rejected(self, model: str) -> None:
+        for why in WHY_REJECTED:  # there from the start: a rate knows nothing of a series that begins at 1
+            self.rejected.labels(model, why)
+
+    def _count(self, served: Served, answer: Classified) -> None:
+        self._latency.labels(*served.key, answer.source.value).observe(answer.seconds)
 
     def count_grpc(self, method: str, code: str) -> None:
         """A gRPC call has ended."""

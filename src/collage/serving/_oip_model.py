@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 
 from collage import __version__
-from collage.exceptions import ModelError, UnknownModel
+from collage.exceptions import ModelError
 from collage.zoo import LoadedModel, open_session
 
 SERVER_NAME = "collage"
 NOT_READY = "no worker is up, or the service is stopping"
-EXTENSIONS = ["binary_tensor_data", "classification"]
+EXTENSIONS = ["binary_tensor_data", "classification", "model_repository", "statistics"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class OipModel:
     output_name: str
 
     @classmethod
-    def of(cls, model: LoadedModel) -> OipModel:
-        """The model with its tensors' names, which only the ONNX file knows.
+    def of(cls, model: LoadedModel, *, name: str | None = None, version: str | None = None) -> OipModel:
+        """The model with its tensors' names, which only the ONNX file knows; name, version: in place of its card's.
 
         Raises ModelError where the file has not one input and one output.
         """
@@ -42,8 +43,8 @@ class OipModel:
             )
         card = model.card
         return cls(
-            name=card.name,
-            version=card.version,
+            name=name or card.name,
+            version=version or card.version,
             classes=tuple(card.classes),
             scores=card.output,
             input_name=inputs[0].name,
@@ -51,25 +52,14 @@ class OipModel:
             output_name=outputs[0].name,
         )
 
-    def check(self, name: str, version: str | None) -> None:
-        """Raises UnknownModel unless a request's path names this model (and, where given, its version)."""
-        if name != self.name:
-            raise UnknownModel(f"{name!r} is not served here; {self.name!r} is", field="model")
-        if version is not None and version != self.version:
-            raise UnknownModel(f"{version!r} of {name!r} is not served here; {self.version!r} is", field="version")
+    def metadata(self, versions: Sequence[str]) -> dict[str, Any]:
+        """The protocol's model metadata; versions: all that are served.
 
-    def index(self, *, ready: bool, only_ready: bool) -> list[dict[str, str]]:
-        """The repository extension's index: what is served, and why it is not ready where it is not."""
-        if only_ready and not ready:
-            return []
-        state, reason = ("READY", "") if ready else ("UNAVAILABLE", NOT_READY)
-        return [{"name": self.name, "version": self.version, "state": state, "reason": reason}]
-
-    def metadata(self) -> dict[str, Any]:
-        """The protocol's model metadata. The input's datatype is the model's own; `parameters` names the others."""
+        The input's datatype is the model's own; `parameters` names the others.
+        """
         return {
             "name": self.name,
-            "versions": [self.version],
+            "versions": list(versions),
             "platform": "onnxruntime_onnx",
             "inputs": [{"name": self.input_name, "datatype": "FP32", "shape": [-1, *self.input_shape]}],
             "outputs": [{"name": self.output_name, "datatype": "FP32", "shape": [-1, len(self.classes)]}],

@@ -60,17 +60,6 @@ def parse_infer(body: bytes, header_length: str | None, model: OipModel, setting
     return read_request(request, view[size:], model, settings)
 
 
-def parse_index(body: bytes) -> bool:
-    """A repository index request, which may be empty -> whether only models that are ready are wanted."""
-    try:
-        request = orjson.loads(body) if body.strip() else {}
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"not valid JSON ({error})", field="body") from None
-    if not isinstance(request, dict):
-        raise InvalidInput("the JSON must be an object", field="body")
-    return _flag(request.get("ready", False), "ready")
-
-
 def read_request(request: dict[str, Any], tail: memoryview, model: OipModel, settings: ServingSettings) -> InferRequest:
     """The request in its JSON's form, and the bytes behind it -> the request. Raises as `parse_infer` does."""
     parameters = _object(request.get("parameters"), "parameters")

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from collage import __version__
 from collage.serving._http_errors import json_response
+from collage.serving._openapi_repository import repository_paths
 from collage.serving._openapi_schemas import ref, schemas
 from collage.serving._openapi_workers import worker_paths
 from collage.serving._settings import ServingSettings
@@ -77,7 +78,9 @@ def openapi(settings: ServingSettings) -> Described:
             f" of at most {settings.max_deadline:g} s.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": _guarded({**_plain(settings), **_protocol(), **_operating(settings), **worker_paths()}),
+        "paths": _guarded(
+            {**_plain(settings), **_protocol(), **repository_paths(), **_operating(settings), **worker_paths()}
+        ),
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "a key, where the gateway wants one"},
@@ -141,6 +144,8 @@ def _plain(settings: ServingSettings) -> Described:
             exclusiveMinimum=0,
             maximum=settings.max_deadline * 1e3,
         ),
+        _query("model", "which of several models; by default the first", type="string"),
+        _query("version", "of the model; by default the current one", type="string"),
     )
     image = {"required": True, "content": {kind: {"schema": {}} for kind in (_BINARY, "image/jpeg", "image/png")}}
     return {
@@ -162,19 +167,6 @@ def _protocol() -> Described:
         "/v2": {"get": _operation("server", "Server metadata", _json("Server"))},
         "/v2/health/live": {"get": _operation("live", "Whether the process answers", _json("Live"))},
         "/v2/health/ready": {"get": _ready("ready", "Whether queries are answered")},
-        "/v2/repository/index": {
-            "post": _operation(
-                "index",
-                "Which models and versions there are",
-                _json("Index"),
-                400,
-                408,
-                413,
-                415,
-                503,
-                requestBody={"required": False, "content": {"application/json": {"schema": ref("IndexRequest")}}},
-            )
-        },
     }
     for path, parameters, suffix in (
         ("/v2/models/{model}", (_MODEL,), ""),
@@ -223,7 +215,8 @@ def _operating(settings: ServingSettings) -> Described:
                 _json("Switched"),
                 400,
                 403,
-                parameters=(state,),
+                404,
+                parameters=(state, _query("model", "of which model; by default the first", type="string")),
             )
         },
         "/v1/status": {"get": _operation("status", "What the first page shows", _json("Status"))},

@@ -6,6 +6,7 @@ from typing import Any
 
 from collage.dispatch import Source
 from collage.serving._history import COLUMNS
+from collage.serving._openapi_repository import repository_schemas
 from collage.serving._openapi_workers import worker_schemas
 from collage.serving._settings import ServingSettings
 
@@ -25,6 +26,7 @@ def schemas(settings: ServingSettings) -> dict[str, Schema]:
         **_infer(settings),
         **_plain(),
         **worker_schemas(),
+        **repository_schemas(),
     }
 
 
@@ -87,16 +89,6 @@ def _protocol() -> dict[str, Schema]:
                 scores=_text("what the output is", enum=["logits", "probabilities"]),
                 classes=_text("a JSON list of the classes' names, in order of the output"),
             ),
-        ),
-        "IndexRequest": _object("Which models are wanted.", optional={"ready": _flag("only those that are ready")}),
-        "Index": _list(
-            _object(
-                "One version of a model.",
-                name=_text(),
-                version=_text(),
-                state=_text(enum=["READY", "UNAVAILABLE"]),
-                reason=_text("why it is not ready"),
-            )
         ),
     }
 

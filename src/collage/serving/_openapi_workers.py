@@ -8,6 +8,13 @@ Described = dict[str, Any]
 
 _STATES = ["up", "starting", "draining", "drained", "leaving", "gone"]
 _WORKER = {"name": "worker", "in": "path", "required": True, "schema": {"type": "string"}, "description": "its id"}
+_MODEL = {
+    "name": "model",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "of which model; by default the first",
+}
 _COUNT = {
     "name": "count",
     "in": "query",
@@ -22,15 +29,23 @@ def worker_paths() -> Described:
     state = _answer("WorkerState", "What it is now.")
     return {
         "/v1/workers": {
-            "get": _operation("workers", "Who is there, and how many should be", {"200": _answer("Workers")}, 503),
+            "get": _operation(
+                "workers",
+                "Who is there, and how many should be",
+                {"200": _answer("Workers")},
+                404,
+                503,
+                parameters=[_MODEL],
+            ),
             "post": _operation(
                 "add_workers",
                 "Start workers; from the gateway's own machine only",
                 {"201": _answer("AddedWorkers")},
                 400,
                 403,
+                404,
                 503,
-                parameters=[_COUNT],
+                parameters=[_COUNT, _MODEL],
             ),
         },
         "/v1/workers/{worker}": {
@@ -40,8 +55,9 @@ def worker_paths() -> Described:
                 {"200": state, "202": _answer("WorkerState", "It still runs a job.")},
                 400,
                 403,
+                404,
                 503,
-                parameters=[_WORKER],
+                parameters=[_WORKER, _MODEL],
             )
         },
         "/v1/workers/{worker}/drain": {"post": _change("drain_worker", "Give a worker nothing new", state)},
@@ -84,7 +100,7 @@ def _operation(name: str, summary: str, answers: Described, *errors: int, **more
 
 def _change(name: str, summary: str, answer: Described) -> Described:
     summary += "; from the gateway's own machine only"
-    return _operation(name, summary, {"200": answer}, 400, 403, 503, parameters=[_WORKER])
+    return _operation(name, summary, {"200": answer}, 400, 403, 404, 503, parameters=[_WORKER, _MODEL])
 
 
 def _answer(schema: str, description: str = "") -> Described:

@@ -40,7 +40,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return. A second signal does not wait for the drain.
 
-    `plane` is started and stopped here; by default one is made of the settings. `on_ready` is called with the URL once
+    `plane`, of the first model, is started and stopped here, as are those of further ones; by default it is made of the
+    settings. `on_ready` is called with the URL once
     queries are answered; before it `on_grpc` with gRPC's HOST:PORT, where that is served. Raises SettingsError where an
     address cannot be listened on, ModelError where a model does not fit or no worker could load it.
     """
@@ -61,7 +62,7 @@ async def _run(
     with stop.on_signals(), listening:
         try:
             # Start-up: workers first, so that whoever can connect is answered.
-            if not await stop.unless_first(plane.start()):
+            if not await stop.unless_first(gateway.models.start()):
                 return
             if calls is not None:
                 await calls.start()
@@ -82,7 +83,7 @@ async def _run(
                     await stop.unless_second(gate.empty())
         finally:
             # Shutdown: what is left is refused by the plane, the refusals are written, the connections close.
-            await plane.stop(0.0)
+            await gateway.models.stop()
             server.should_exit = True
             if calls is not None:
                 await calls.stop(_CLOSE_SECONDS)

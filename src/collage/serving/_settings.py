@@ -17,10 +17,9 @@ import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,6 +32,17 @@ from collage.dispatch import Scaling
 from collage.exceptions import SettingsError
 from collage.files import BAD_TOML, shortened
 from collage.serving._http_near import is_loopback
+from collage.serving._model_settings import ModelSettings
+from collage.serving._setting_types import (
+    OptionalCount,
+    OptionalLevel,
+    OptionalNames,
+    OptionalPath,
+    OptionalPort,
+    OptionalSeconds,
+    OptionalText,
+    OptionalUrl,
+)
 from collage.serving.safety import Digest, TenantName, TenantSettings, check_owners
 
 _WINDOW_SECONDS = 10.0  # over which the load is measured
@@ -41,42 +51,6 @@ ENV_PREFIX = "COLLAGE_SERVE_"
 
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
 LogFormat = Literal["text", "json"]
-
-
-def _none_by_name(value: object) -> object:
-    """TOML has no null, and an environment variable no None: the word says it."""
-    return None if isinstance(value, str) and value.strip().lower() in ("none", "") else value
-
-
-OptionalPath = Annotated[Path | None, BeforeValidator(_none_by_name)]
-OptionalPort = Annotated[int | None, BeforeValidator(_none_by_name)]
-OptionalText = Annotated[str | None, BeforeValidator(_none_by_name)]
-OptionalLevel = Annotated[Annotated[float, Field(ge=0, le=1)] | Literal["auto"] | None, BeforeValidator(_none_by_name)]
-
-
-def _names(value: object) -> object:
-    """One name is a string, several are a tuple; 'none', if only as one of them, is none."""
-    if isinstance(value, str) and "," in value:
-        value = value.split(",")
-    if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
-        names = tuple(name.strip() for name in value)
-        if "none" in map(str.lower, names):
-            return None
-        value = names[0] if len(names) == 1 else names
-    return _none_by_name(value)
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("http://HOST:PORT is needed")
-    return value
-
-
-OptionalUrl = Annotated[Annotated[str, AfterValidator(_url)] | None, BeforeValidator(_none_by_name)]
-OptionalCount = Annotated[int | None, BeforeValidator(_none_by_name)]
-OptionalNames = Annotated[str | tuple[str, ...] | None, BeforeValidator(_names)]
-OptionalSeconds = Annotated[float | None, BeforeValidator(_none_by_name)]
 
 
 class ServingSettings(BaseSettings):
@@ -125,6 +99,10 @@ class ServingSettings(BaseSettings):
     )
     ray_start_seconds: float = Field(
         60.0, gt=0, le=3600, description="seconds that a worker has to be placed on a Ray node and to load its models"
+    )
+
+    models: tuple[ModelSettings, ...] = Field(
+        (), description="further models, a `[[models]]` table each, beside the one above (servers.md)"
     )
 
     # How it decides
@@ -220,19 +198,15 @@ class ServingSettings(BaseSettings):
             raise ValueError(
                 f"max_body_bytes ({self.max_body_bytes}) must be at most max_held_bytes ({self.max_held_bytes})"
             )
-        if self.max_workers is not None and not self.min_workers <= self.workers <= self.max_workers:
-            raise ValueError(
-                f"workers ({self.workers}) must be from min_workers ({self.min_workers}) to max_workers"
-                f" ({self.max_workers})"
-            )
         ray = self.model_fields_set & {"ray_address", "ray_cpus", "ray_gpus", "ray_start_seconds"}
         if ray and self.engine != "ray":
             raise ValueError(f"{min(ray)}: the engine is {self.engine}; say engine = 'ray', too")
-        given = self.model_fields_set & {"workers", "threads", "max_workers", "engine"}
-        if self.fleet is not None and given:
-            raise ValueError(f"{min(given)}: the fleet file says so of each worker; leave one of the two out")
-        if self.max_images > self.max_queue:
-            raise ValueError(f"max_images ({self.max_images}) must be at most max_queue ({self.max_queue})")
+        self._fits_workers(self.model_fields_set)
+        for number, table in enumerate(self.models):
+            try:
+                self.of_model(table)
+            except ValueError as error:
+                raise ValueError(f"models.{number}.{error}") from None
         check_owners(self.tenants, operators={"admin_keys": self.admin_keys, "monitor_keys": self.monitor_keys})
         self._fits_tls()
         certified = self.tls_client_ca is not None and self.tls_clients == "required"
@@ -250,6 +224,35 @@ class ServingSettings(BaseSettings):
             return None
         window = min(_WINDOW_SECONDS, self.scale_down_seconds)
         return Scaling(self.min_workers, self.max_workers, self.target_utilisation, window, self.scale_down_seconds)
+
+    def of_model(self, table: ModelSettings, *, own: bool = False) -> ServingSettings:
+        """With a table's settings in place of these, to serve its model by.
+
+        own: these are that model's settings already, so that all that the table leaves out stays as it is; otherwise
+        the backup is found by its own, and the workers are local. Raises ValueError where they do not go together.
+        """
+        given = table.model_dump(include=table.model_fields_set & set(type(self).model_fields))
+        changes: dict[str, Any] = {"models": ()}
+        if not own:
+            changes |= {"backup": "auto", "fleet": None, "max_workers": None, "min_workers": 1}
+        if "policy" in given:
+            changes["policy_overrides"] = {}  # they were the other policy's
+        found = self.model_copy(update=changes | given)
+        found._fits_workers(table.model_fields_set)
+        return found
+
+    def _fits_workers(self, given: set[str]) -> None:
+        """given: the settings that were set beside a fleet."""
+        if self.max_workers is not None and not self.min_workers <= self.workers <= self.max_workers:
+            raise ValueError(
+                f"workers ({self.workers}) must be from min_workers ({self.min_workers}) to max_workers"
+                f" ({self.max_workers})"
+            )
+        also = given & {"workers", "threads", "max_workers", "engine"}
+        if self.fleet is not None and also:
+            raise ValueError(f"{min(also)}: the fleet file says so of each worker; leave one of the two out")
+        if self.max_images > self.max_queue:
+            raise ValueError(f"max_images ({self.max_images}) must be at most max_queue ({self.max_queue})")
 
     def _fits_tls(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):

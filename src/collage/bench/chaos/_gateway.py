@@ -98,6 +98,11 @@ class GatewayProcess:
         lines = (line.rpartition(" ") for line in answer.body.decode().splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in lines}
 
+    async def total(self, name: str) -> float:
+        """A metric's samples added up, whatever their labels."""
+        found = await self.metrics()
+        return sum(value for sample, value in found.items() if sample.partition("{")[0] == name)
+
     def workers(self) -> list[int]:
         """Its worker processes, in the order of their numbers."""
         return sorted(pid for pid in children(self.pid) if "collage.engines._worker" in _command(pid))

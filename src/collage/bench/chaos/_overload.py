@@ -129,8 +129,8 @@ async def _load(
 
 async def _work(stage: Stage) -> tuple[float, float]:
     """Worker-seconds of singles, and of everything else, so far."""
-    metrics = await stage.gateway.metrics()
-    return metrics["collage_single_work_seconds_total"], metrics["collage_extra_work_seconds_total"]
+    single = await stage.gateway.total("collage_single_work_seconds_total")
+    return single, await stage.gateway.total("collage_extra_work_seconds_total")
 
 
 async def _capacity(settings: ChaosSettings, overload: OverloadSettings, stage: Stage) -> float:

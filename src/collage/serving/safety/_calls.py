@@ -21,6 +21,7 @@ _NEEDS = {
     "ModelMetadata": Need.TENANT,
     "ModelInfer": Need.TENANT,
     "RepositoryIndex": Need.TENANT,
+    "ModelStatistics": Need.MONITOR,
 }  # all others are for admins
 _NAMES = ("x509_common_name", "x509_subject_alternative_name")
 

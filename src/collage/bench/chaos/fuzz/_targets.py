@@ -10,7 +10,7 @@ import json
 import random
 import struct
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 from collage.bench.chaos._identity import SIDE, label_of
@@ -28,7 +28,8 @@ from collage.oip import METHODS
 from collage.serving import Encoded, ServingSettings, load_settings
 from collage.serving._grpc_codec import parse_infer_message
 from collage.serving._oip_model import OipModel
-from collage.serving._oip_request import InferRequest, parse_index, parse_infer
+from collage.serving._oip_repository import parse_index, parse_load, parse_unload
+from collage.serving._oip_request import InferRequest, parse_infer
 from collage.serving._prepare import Preparer
 
 _LIMITS = ImageLimits(max_bytes=2**20, max_pixels=2**20)
@@ -93,7 +94,8 @@ def _prepared(request: InferRequest) -> None:
 
 
 def _json(data: bytes) -> bool:
-    taken(lambda: parse_index(data), InvalidInput)
+    for parse in (parse_index, parse_load, parse_unload):
+        taken(partial(parse, data), InvalidInput)
     return taken(lambda: _prepared(parse_infer(data, None, _model(), _serving())), InvalidInput)
 
 
