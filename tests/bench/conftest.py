@@ -32,15 +32,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     def save(name: str, role: str, grid: int, single: str | None) -> str:
         tiles = grid * grid
         form = [-1, tiles, 1] if role == "collage" else [-1, 1]
+        shown = "collage" if role == "collage" else "images"  # inputs are called as in the shipped models
         graph = helper.make_graph(
             [
-                helper.make_node("AveragePool", ["images"], ["means"], kernel_shape=[SIDE, SIDE], strides=[SIDE, SIDE]),
+                helper.make_node("AveragePool", [shown], ["means"], kernel_shape=[SIDE, SIDE], strides=[SIDE, SIDE]),
                 helper.make_node("Reshape", ["means", "form"], ["column"]),
                 helper.make_node("MatMul", ["column", "w"], ["scaled"]),
                 helper.make_node("Add", ["scaled", "b"], ["logits"]),
             ],
             name,
-            [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 1, SIDE * grid, SIDE * grid])],
+            [helper.make_tensor_value_info(shown, TensorProto.FLOAT, ["n", 1, SIDE * grid, SIDE * grid])],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", *([tiles] if grid > 1 else []), 10])],
             [weights, bias, helper.make_tensor("form", TensorProto.INT64, [len(form)], form)],
         )

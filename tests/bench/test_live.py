@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,24 @@ def test_stopped_processes_lose_no_request(make_bench: MakeBench, tmp_path: Path
     assert (collage.requests, collage.failed) == (400, 0)
     assert none.a_o == collage.a_o == none.a_a
     assert sum(result.overruns for result in journal.done.values()) == 0  # a stop is not the machine's doing
+
+
+@pytest.mark.parametrize("straggler", ["hogged", "delayed"])
+def test_what_is_really_slow_loses_no_request(make_bench: MakeBench, tmp_path: Path, straggler: str) -> None:
+    if straggler == "hogged" and (sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2):
+        pytest.skip("needs Linux and two cores")
+    times = {"scale": 0.1, "normal_seconds": 6.0, "hogged_seconds": 4.0, "delayed_seconds": 4.0, "delay": 1.0}
+    settings = make_bench(policies=["none", "collage"], stragglers=[straggler], blocks=1, times=times)
+    journal = journal_of(settings, tmp_path)
+    asyncio.run(run_bench(settings, journal))
+
+    none, collage = report_bench(settings, journal, tmp_path, command="test")[0]
+    assert (none.straggler, none.requests, none.failed, none.degraded_share) == (straggler, 150, 0, 0)
+    assert (collage.requests, collage.failed) == (150, 0)
+    assert none.a_o == collage.a_o == none.a_a
+    assert sum(result.overruns for result in journal.done.values()) == 0  # it is meant to be slow
+    if straggler == "delayed":
+        assert none.p99 > 0.1 * 2  # a call that met the delay, each way
 
 
 def test_a_stopped_run_goes_on_where_it_was(make_bench: MakeBench, tmp_path: Path) -> None:

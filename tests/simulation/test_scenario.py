@@ -160,6 +160,25 @@ def test_accuracy_is_what_the_outcomes_say(tmp_path: Path) -> None:
     assert sum(point.gained.values()) == point.right_given - point.right_single
 
 
+def test_a_paritys_answers_are_as_right_as_its_outcomes_say_and_come_when_they_came(tmp_path: Path) -> None:
+    """What is read of a parity says nothing of when: with outcomes, all is decided as without."""
+    single = outcomes(tmp_path / "single.csv.gz", [(label, 0.9) for label in range(4)], [0, 1, 2, 3])
+    # The mean over the positions that may be missing is what an evaluation writes: half of these are wrong.
+    parity = outcomes(tmp_path / "parity.csv.gz", [(0, 0.9), (0, 0.8), (2, 0.7), (0, 0.6)], [0, 1, 2, 3])
+    plain = {"workers": 10, "load": 0.4}
+    measured = plain | {"outcomes": {"single": single, "parity-k2": parity}}
+    without, found = (
+        run_point(PRESETS["parity"], make_scenario(given), queries=4000, seed=1, k=2) for given in (plain, measured)
+    )
+    assert found.latencies == without.latencies
+    assert found.answered == without.answered
+    assert found.extra_seconds == without.extra_seconds
+    assert found.a_a == 1.0
+    assert found.a_o == pytest.approx(1 - found.degraded_share / 2, abs=0.005)
+    with pytest.raises(SettingsError, match=r"outcomes.parity: is needed"):
+        run_point(PRESETS["parity"], make_scenario(measured), queries=100, seed=1, k=3)
+
+
 def test_a_collage_may_have_outcomes_by_tile(tmp_path: Path) -> None:
     single = outcomes(tmp_path / "single.csv.gz", [(0, 0.9)] * 4, [0] * 4)
     by_tile = outcomes(tmp_path / "collage.csv.gz", [(0, 0.9), (1, 0.9), (1, 0.9), (1, 0.9)] * 4, [0] * 4, tiles=4)

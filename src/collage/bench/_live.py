@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from collage.bench._images import load_images
 from collage.bench._journal import Journal, TurnResult
+from collage.bench._links import LinkedEngine
 from collage.bench._padding import call_costs
 from collage.bench._plan import Turn, turns
 from collage.bench._plane import backup_source, load_models
@@ -60,18 +61,23 @@ async def run_bench(settings: BenchSettings, journal: Journal, on_step: OnStep =
 
 @asynccontextmanager
 async def open_stage(settings: BenchSettings) -> AsyncIterator[Stage]:
-    """Load models and images, and start the worker processes, each with every model."""
+    """Load models and images, and start the worker processes, here and elsewhere, each with every model."""
     models = load_models(settings)
     costs = call_costs(settings, models)
     images = load_images(settings.dataset, settings.images, models[Role.SINGLE])
     local = LocalEngine(
         {role: worker_file(models[Role.SINGLE], model) for role, model in models.items()}, settings.workers
     )
-    await local.start(_Nobody())
+    linked = LinkedEngine(models, settings.workers) if "delayed" in settings.stragglers else None
     try:
-        yield Stage(models, costs, images, local)
+        await local.start(_Nobody())
+        if linked is not None:
+            await linked.start(_Nobody())
+        yield Stage(models, costs, images, local, linked)
     finally:
         await local.stop()
+        if linked is not None:
+            await linked.stop()
 
 
 def planned_seconds(settings: BenchSettings, turn: Turn) -> float:

@@ -13,8 +13,10 @@ from collage.exceptions import SettingsError
 from collage.files import load_toml
 from collage.simulation import EpisodeTimes, ProfileTimes, ServiceTimes, TraceTimes, load_profile, load_times
 
-# Independently slow jobs; workers whose drawn times are slow for a while; worker processes that are really stopped.
-Straggler = Literal["iid", "episodes", "stopped"]
+# Independently slow jobs; workers whose drawn times are slow for a while; and, with no slow draws at all, worker
+# processes that are really stopped, that share a core with busy ones, or whose network is slow.
+Straggler = Literal["iid", "episodes", "stopped", "hogged", "delayed"]
+REALLY: tuple[Straggler, ...] = ("stopped", "hogged", "delayed")
 
 # Rivals that are not presets: each is before a gateway with the preset `none`, and takes numbers of the second one.
 RIVALS = {"hedge-python": "hedge"}
@@ -41,11 +43,13 @@ class Times(_Part):
     profile: str = Field(default="resnet34-cpu", description="a shipped profile, or a profile's file")
     trace: Path | None = Field(default=None, description="draw from this trace itself instead (not for episodes)")
     scale: float = Field(default=1.0, gt=0, le=10, description="every drawn time is multiplied by this")
-    normal_seconds: float = Field(
-        default=60.0, gt=0, description="episodes, stopped: mean length of a worker's normal time"
-    )
+    normal_seconds: float = Field(default=60.0, gt=0, description="all but iid: mean length of a worker's normal time")
     slow_seconds: float = Field(default=3.0, gt=0, description="episodes: mean length of a slow one")
     stopped_seconds: float = Field(default=1.0, gt=0, description="stopped: mean length of a stop")
+    hogged_seconds: float = Field(default=3.0, gt=0, description="hogged: mean length of a worker's time beside hogs")
+    hogs: int = Field(default=4, ge=1, le=64, description="hogged: busy processes on the one core, beside the worker")
+    delayed_seconds: float = Field(default=3.0, gt=0, description="delayed: mean length of a slow time of a link")
+    delay: float = Field(default=0.3, gt=0, description="delayed: what such a link takes longer, each way")
 
 
 class CallCost(_Part):
@@ -134,7 +138,7 @@ class BenchSettings(_Part):
         if straggler == "episodes":
             profile = load_profile(times.profile)
             return EpisodeTimes(profile, times.normal_seconds, times.slow_seconds, times.scale)
-        if straggler == "stopped":
+        if straggler in REALLY:
             return ProfileTimes(load_profile(times.profile).without_slow(), times.scale)
         if times.trace is not None:
             return TraceTimes(load_times(times.trace), scale=times.scale)

@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 
 import numpy as np
 
+from collage.bench._bursts import bursts
+from collage.bench._hog import hogging_workers
 from collage.bench._journal import TurnResult
 from collage.bench._load import OpenLoop
 from collage.bench._machine import cores, cpu_seconds
@@ -17,7 +19,7 @@ from collage.bench._padding import Padding
 from collage.bench._plan import Turn, generator, traffic
 from collage.bench._plane import Work, open_plane, work
 from collage.bench._rival import HedgingClient
-from collage.bench._settings import RIVALS, BenchSettings, Limits
+from collage.bench._settings import REALLY, RIVALS, BenchSettings, Limits
 from collage.bench._stage import Stage
 from collage.bench._stopper import stopping_workers
 from collage.bench._turn_engine import TurnEngine
@@ -32,12 +34,13 @@ async def take_turn(
     """Run one turn, whatever it does to the machine. `on_sent` is told each request's arrival, seconds."""
     sent = traffic(settings, turn, len(stage.images))
     times = settings.service_times(turn.straggler)
-    padding = Padding(times, stage.costs, stage.local.workers, generator(settings, turn, "times"))
+    below = stage.workers_of(turn.straggler)
+    padding = Padding(times, stage.costs, below.workers, generator(settings, turn, "times"))
     policy, rate = settings.policy(turn.policy), settings.rate(*turn.cell)
-    roles = worker_roles(policy, list(stage.local.workers))
-    # A process that is stopped overruns its draw because it is to.
-    slack = math.inf if turn.straggler == "stopped" else settings.limits.tolerance * times.mean
-    engine = TurnEngine(stage.local, roles, padding, slack)
+    roles = worker_roles(policy, list(below.workers))
+    # What is really slow overruns its draw because it is to.
+    slack = math.inf if turn.straggler in REALLY else settings.limits.tolerance * times.mean
+    engine = TurnEngine(below, roles, padding, slack)
     plane = open_plane(turn.policy, settings, stage, engine)
     rival = HedgingClient(plane, stage.images.files, policy, rate) if turn.policy in RIVALS else None
     answers: list[Classified | None] = [None] * len(sent.arrivals)
@@ -66,12 +69,12 @@ async def take_turn(
     load = OpenLoop(sent.arrivals, send)
     await plane.start()
     try:
-        workers = stage.local.workers
+        workers = below.workers
         began, cpu = time.monotonic(), cpu_seconds(workers.values())
         async with _really_slow(turn, settings, stage):
             await load.run(begin)
-        seconds, cpu_after = time.monotonic() - began, cpu_seconds(stage.local.workers.values())
-        same = workers == stage.local.workers
+        seconds, cpu_after = time.monotonic() - began, cpu_seconds(below.workers.values())
+        same = workers == below.workers
         await engine.idle()  # the last losers are work, too
     finally:
         if rival is not None:
@@ -108,11 +111,18 @@ async def take_turn(
 
 def _really_slow(turn: Turn, settings: BenchSettings, stage: Stage) -> AbstractAsyncContextManager[None]:
     """What makes workers slow beside the draws."""
-    times = settings.times
-    if turn.straggler != "stopped":
-        return nullcontext()
-    means = times.normal_seconds * times.scale, times.stopped_seconds * times.scale
-    return stopping_workers(lambda: stage.local.workers, generator(settings, turn, "stops"), *means)
+    times, rng = settings.times, generator(settings, turn, "stops")
+    normal = times.normal_seconds * times.scale
+    if turn.straggler == "stopped":
+        return stopping_workers(lambda: stage.local.workers, rng, normal, times.stopped_seconds * times.scale)
+    if turn.straggler == "hogged":
+        slow = times.hogged_seconds * times.scale
+        return hogging_workers(lambda: stage.local.workers, rng, normal, slow, times.hogs)
+    if turn.straggler == "delayed":
+        linked, slow, delay = stage.linked, times.delayed_seconds * times.scale, times.delay * times.scale
+        assert linked is not None
+        return bursts(list(linked.workers), rng, normal, slow, lambda worker: linked.slow(worker, delay))
+    return nullcontext()
 
 
 def beyond_limits(result: TurnResult, limits: Limits) -> str:

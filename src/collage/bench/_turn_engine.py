@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from collage.bench._links import LinkedEngine
 from collage.bench._padding import Padding
 from collage.dispatch import JobId, Role, WorkerId
 from collage.engines import EngineListener, LocalEngine
@@ -25,7 +26,11 @@ class TurnEngine:
     cancel_effect = LocalEngine.cancel_effect
 
     def __init__(
-        self, local: LocalEngine, roles: Mapping[WorkerId, frozenset[Role]], padding: Padding, slack: float
+        self,
+        local: LocalEngine | LinkedEngine,
+        roles: Mapping[WorkerId, frozenset[Role]],
+        padding: Padding,
+        slack: float,
     ) -> None:
         self.jobs = 0
         self.overruns = 0

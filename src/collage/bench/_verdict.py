@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from collage.bench._summary import Row
 
-STRAGGLERS = {"iid": "independent service times", "episodes": "slow episodes", "stopped": "stopped processes"}
+STRAGGLERS = {
+    "iid": "independent service times",
+    "episodes": "slow episodes",
+    "stopped": "stopped processes",
+    "hogged": "processes beside busy ones",
+    "delayed": "slow links",
+}
 
 # Extra work and accuracy that differ by less are called equal: both are measured.
 _WORK_SLACK = 0.005

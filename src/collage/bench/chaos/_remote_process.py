@@ -2,6 +2,8 @@
 
     python -P _remote_process.py PORT SECONDS CARD.json...
 
+PORT 0 is any that is free; its number is the first line of output.
+
 POST /lie/KIND makes every answer of the models one of the kinds below; POST /lie/none makes it honest again.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,7 +82,8 @@ class Server:
         asked = json.loads(body[:size])
         (tensor,) = asked["inputs"]
         inputs = np.frombuffer(body[size:], "<f4").reshape(tensor["shape"])
-        output = self._sessions[request.match_info["model"]].run(None, {"images": inputs})[0]
+        session = self._sessions[request.match_info["model"]]
+        output = session.run(None, {session.get_inputs()[0].name: inputs})[0]
         await asyncio.sleep(until - asyncio.get_running_loop().time())
         lie, own_id = self._lie, asked["id"]
         if lie == "nan":
@@ -88,7 +92,7 @@ class Server:
             output = output[..., :-1]
         said_id = self._earlier_id if lie == "other-id" else own_id
         self._earlier_id = own_id
-        head, tail = _answer(said_id, output)
+        head, tail = _answer(said_id, session.get_outputs()[0].name, output)
         if lie == "garbage":
             head, tail = b"{" * len(head), tail[::-1]
         headers = {_LENGTH: str(len(head)), "Content-Type": "application/octet-stream"}
@@ -99,10 +103,10 @@ class Server:
         return web.Response(body=head + tail, headers=headers)
 
 
-def _answer(request_id: str, output: np.ndarray[Any, Any]) -> tuple[bytes, bytes]:
+def _answer(request_id: str, name: str, output: np.ndarray[Any, Any]) -> tuple[bytes, bytes]:
     tail = np.ascontiguousarray(output, "<f4").tobytes()
     tensor = {
-        "name": "logits",
+        "name": name,
         "datatype": "FP32",
         "shape": list(output.shape),
         "parameters": {"binary_data_size": len(tail)},
@@ -134,7 +138,10 @@ async def _twice(request: web.Request, body: bytes, headers: dict[str, str]) -> 
 
 def main(port: int, seconds: float, cards: list[Path]) -> None:
     """Serve until SIGTERM."""
-    web.run_app(Server(cards, seconds).app(), host="127.0.0.1", port=port, access_log=None, shutdown_timeout=0.1)
+    app = Server(cards, seconds).app()
+    with socket.create_server(("127.0.0.1", port)) as listening:
+        print(listening.getsockname()[1], flush=True)  # noqa: T201 - of port 0 only this process knows which it is
+        web.run_app(app, sock=listening, access_log=None, shutdown_timeout=0.1, print=None)
 
 
 if __name__ == "__main__":
