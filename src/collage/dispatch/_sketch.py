@@ -22,8 +22,8 @@ class LatencySketch:
     mean: of the window; 0 before the first observation. seen: observations ever.
     """
 
-    __slots__ = ("_all", "_count", "_count_now", "_known", "_memory", "_now", "_stale", "_sum_before", "_sum_now",
-                 "mean", "seen")  # fmt: skip
+    __slots__ = ("_all", "_below", "_count", "_count_now", "_known", "_memory", "_now", "_stale", "_sum_before",
+                 "_sum_now", "mean", "seen")  # fmt: skip
 
     def __init__(self, memory: int) -> None:
         self._memory = memory
@@ -34,6 +34,7 @@ class LatencySketch:
         self._sum_now = 0.0
         self._sum_before = 0.0
         self._known: dict[float, float] = {}
+        self._below: list[int] = []  # observations up to each bucket; empty: not worked out since the last one
         self._stale = 0
         self.mean = 0.0
         self.seen = 0
@@ -41,6 +42,7 @@ class LatencySketch:
     def add(self, seconds: float) -> bool:
         """One more observation, 0 or above. Returns whether quantiles may have changed."""
         bucket = _bucket(seconds)
+        self._below = []
         self._now[bucket] += 1
         self._all[bucket] += 1
         self._count_now += 1
@@ -74,7 +76,9 @@ class LatencySketch:
     def _work_out(self, share: float) -> float:
         if not self._count:
             return 0.0
-        bucket = bisect_left(list(accumulate(self._all)), max(1.0, share * self._count))
+        if not self._below:
+            self._below = list(accumulate(self._all))
+        bucket = bisect_left(self._below, max(1.0, share * self._count))
         return _LEAST * math.exp((min(bucket, _BUCKETS - 1) - 0.5) * _GROWTH)  # the bucket's middle
 
 

@@ -50,10 +50,14 @@ async def _read(request: Request, ticket: Ticket, limit: int) -> bytes:
 
 
 def _check_headers(request: Request, limit: int) -> None:
-    encoding = request.headers.get("content-encoding", "identity")
+    encoding, length = "identity", None
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding":
+            encoding = value.decode("latin-1")
+        elif name == b"content-length":
+            length = value.decode("latin-1")
     if encoding != "identity":
         raise HTTPException(415, f"Content-Encoding: {encoding[:40]!r} is not supported; send the body as it is")
-    length = request.headers.get("content-length")
     if length is None:
         return
     if not (length.isascii() and length.isdecimal() and len(length) <= 18):

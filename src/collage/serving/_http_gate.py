@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from collage.exceptions import Unavailable
 
@@ -20,21 +19,11 @@ class Gate:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    @contextmanager
-    def enter(self) -> Iterator[Ticket]:
+    def enter(self) -> Ticket:
         """Around one request. Raises Unavailable once the gate is closed."""
         if self.closed:
             raise Unavailable("shutting down; send the request to another server", retry_after=1.0)
-        ticket = Ticket(self)
-        self.inside += 1
-        self._empty.clear()
-        try:
-            yield ticket
-        finally:
-            self.held_bytes -= ticket.held_bytes
-            self.inside -= 1
-            if not self.inside:
-                self._empty.set()
+        return Ticket(self)
 
     def close(self) -> None:
         """Let nobody in any more."""
@@ -43,6 +32,16 @@ class Gate:
     async def empty(self) -> None:
         """Returns once nobody is inside."""
         await self._empty.wait()
+
+    def _come(self) -> None:
+        self.inside += 1
+        self._empty.clear()
+
+    def _go(self, held: int) -> None:
+        self.held_bytes -= held
+        self.inside -= 1
+        if not self.inside:
+            self._empty.set()
 
     def _hold(self, size: int) -> None:
         if self.held_bytes + size > self._max_bytes:
@@ -53,9 +52,18 @@ class Gate:
 class Ticket:
     """One request inside the gate."""
 
+    __slots__ = ("_gate", "held_bytes")
+
     def __init__(self, gate: Gate) -> None:
         self.held_bytes = 0
         self._gate = gate
+
+    def __enter__(self) -> Self:
+        self._gate._come()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gate._go(self.held_bytes)
 
     def hold(self, size: int) -> None:
         """So many more bytes of the body are in memory. Raises Unavailable where all requests' are too many."""

@@ -59,6 +59,8 @@ def encode_response(request: InferRequest, answers: Sequence[Classified], model:
 
 def scores_of(answers: Sequence[Classified]) -> NDArray[np.float32]:
     """All answers' scores (n, classes), little-endian."""
+    if len(answers) == 1:
+        return answers[0].scores[np.newaxis].astype("<f4", copy=False)
     return np.stack([answer.scores for answer in answers]).astype("<f4", copy=False)
 
 

@@ -110,6 +110,8 @@ class Preparer:
 
     def _prepared(self, single: FloatArray, make: Callable[[Preprocessing], FloatArray]) -> Prepared:
         """Each tensor once, however many models take it."""
+        if not self._others and not self._digests:
+            return Prepared(single, (single,) * len(self._tiles))
         made = {tile: make(tile) for tile in self._others} | {self._single: single}
         digest = _digest(made.values()) if self._digests else None
         return Prepared(single, tuple(made[tile] for tile in self._tiles), digest)

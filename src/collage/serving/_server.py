@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -67,6 +68,9 @@ async def _run(
             if calls is not None:
                 await calls.start()
                 on_grpc(calls.address)
+            # What start-up has made stays: the garbage collector need not look at it again while queries wait.
+            gc.collect()
+            gc.freeze()
             listening.listen(_BACKLOG)
             serving = asyncio.create_task(server.serve(sockets=[listening]))
             renewing = None if tls is None else asyncio.create_task(tls.look_after())
@@ -83,6 +87,7 @@ async def _run(
                     await stop.unless_second(gate.empty())
         finally:
             # Shutdown: what is left is refused by the plane, the refusals are written, the connections close.
+            gc.unfreeze()
             await gateway.models.stop()
             server.should_exit = True
             if calls is not None:

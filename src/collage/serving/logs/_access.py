@@ -45,7 +45,7 @@ def request_over(notes: RequestNotes, method: str, status: int | str, route: str
     if notes.queries:
         fields["queries"] = notes.queries
     if notes.sources:
-        fields["sources"] = dict(notes.sources)
+        fields["sources"] = notes.sources
     if notes.why:
         fields["why"] = notes.why
     if notes.trace is not None:

@@ -67,6 +67,10 @@ class Guard:
         }
         self._operators = bool(settings.monitor_keys or settings.admin_keys)
 
+    def asks(self, need: Need) -> bool:
+        """Whether it matters who calls. Where it does not, all are `everyone`."""
+        return not (need is Need.ANYONE or (need is Need.TENANT and not self.tenants))
+
     def admit(self, need: Need, key: str | None, certificate: Iterable[str] = (), *, near: bool = False) -> Tenant:
         """The caller's tenant, where it has what is needed; of an operator and of anyone: `everyone`.
 

@@ -86,8 +86,10 @@ def _behind(endpoint: Endpoint, gateway: Gateway, need: Need, *, classifies: boo
             request.scope[CHALLENGE] = _FOR_PEOPLE
             if request.method not in ("GET", "HEAD"):
                 refuse_foreign(request)
-        key = presented_key(request, basic=people)
-        tenant = gateway.guard.admit(need, key, request.scope.get(CERTIFICATE, ()), near=near(request))
+        tenant = gateway.guard.everyone
+        if gateway.guard.asks(need):
+            key = presented_key(request, basic=people)
+            tenant = gateway.guard.admit(need, key, request.scope.get(CERTIFICATE, ()), near=near(request))
         if (notes := current_request.get()) is not None:
             notes.tenant = tenant.name
         if not classifies:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Self
 
 from collage.exceptions import RateLimited, TooLarge
 from collage.serving.safety._rate import Bucket
@@ -35,17 +35,15 @@ class Tenant:
         rate = settings.queries_per_second
         self._bucket = None if rate is None else Bucket(rate, settings.burst or max(math.ceil(rate), burst))
 
-    @contextmanager
-    def enter(self) -> Iterator[Admission]:
+    def enter(self) -> Admission:
         """Around one request, from before its body is read; counts as one query. Raises RateLimited."""
-        admission = Admission(self)
-        admission.add(1)
-        try:
-            yield admission
-        finally:
-            self.in_flight -= admission.queries
-            if not admission.refused:
-                self.queries += admission.queries
+        return Admission(self)
+
+    def leave(self, admission: Admission) -> None:
+        """A request is over."""
+        self.in_flight -= admission.queries
+        if not admission.refused:
+            self.queries += admission.queries
 
     def take(self, count: int, held: int) -> None:
         """So many queries more of a request that has `held`. Raises RateLimited, TooLarge where it can never be."""
@@ -75,10 +73,19 @@ class Tenant:
 class Admission:
     """One request of a tenant that was let in. queries: how many of them it counts as."""
 
+    __slots__ = ("queries", "refused", "tenant")
+
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
         self.queries = 0
         self.refused = False
+
+    def __enter__(self) -> Self:
+        self.add(1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tenant.leave(self)
 
     def add(self, count: int) -> None:
         """So many queries more. Raises RateLimited, and TooLarge where no wait would help."""
