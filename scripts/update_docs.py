@@ -82,6 +82,7 @@ def main(check: bool) -> int:
         "http.md": {"routes": _routes()},
         "openapi.json": {},
         "gateway.md": {"gateway": _gateway(), "gateway-costs": _gateway_costs()},
+        "dashboard.md": {"cost": _page_cost()},
         "faults.md": {"faults": _faults(), "fuzz": _fuzz()},
     }
     for name, parts in tables.items():
@@ -188,6 +189,28 @@ def _fuzz() -> str:
             f" sent, and {found['wrong_neighbours']:,} not answered rightly. Resident memory grew by at most"
             f" {found['memory_growth'] / 2**20:.1f} MiB.",
         ]
+    return "\n".join(lines) + "\n"
+
+
+def _page_cost() -> str:
+    found = json.loads((DOCS.parent / "results" / "dashboard-cost.json").read_text("utf-8"))
+    cpu, page, given = found["gateway_cpu_ms_a_second"], found["page_cpu_ms_a_second"], found["conditions"]
+    lines = ["| pages open | CPU time of the gateway's process, ms a second | of it for each page |", "|---|---|---|"]
+    for pages, used in cpu.items():
+        one = page.get(pages)
+        each = "" if one is None else f"{one['median']} ({one['least']} to {one['most']})"
+        lines.append(f"| {pages} | {used} | {each} |")
+    kept = found["keeping"]
+    lines += [
+        "",
+        f"One page costs {found['page_over_queries']:.0%} of what {given['queries_a_second']:g} queries a second cost"
+        f" the gateway's process. Medians, with the least and the most of {given['rounds']} rounds of"
+        f" {given['seconds']:g} s that took turns, on {given['cores']} cores with a load average of"
+        f" {given['load_average']}: other work made most of the spread. 4 workers held each job for 20 ms; the shipped"
+        " models; a script asked what a page asks. To keep the history and the stories, whether anybody looks or not,"
+        f" takes {kept['microseconds_a_query']} us a query and {kept['milliseconds_an_interval']} ms every 5 s.",
+        "`python scripts/dashboard_cost.py --rounds 8 --out results/dashboard-cost.json` measures it anew.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def gateway(models: Any) -> Iterator[Any]:
-    """A gateway with keys, a demonstration, and a visitor that straggles now and then."""
+    """A gateway with keys, a demonstration, and three visitors who send pictures until the module ends."""
     settings = {"demo": True, "control_share": 0.5, "monitor_keys": [digest(MONITOR)], "admin_keys": [digest(ADMIN)]}
     with starting(models) as start:
         gateway, over = start(**settings), threading.Event()
@@ -83,6 +83,12 @@ def fill(browser: webdriver.Chrome, gateway: Any) -> None:
     )
 
 
+def pause(browser: webdriver.Chrome) -> None:
+    """So that nothing comes or goes meanwhile."""
+    browser.find_element(By.ID, "pause").send_keys(Keys.ENTER)
+    until(browser, lambda _: text(browser, "#connection") == "paused")
+
+
 def violations(browser: webdriver.Chrome) -> list[str]:
     """What axe finds on the page as it is, by rule and element."""
     browser.execute_script(_AXE)
@@ -108,6 +114,7 @@ def test_axe_finds_nothing(page: webdriver.Chrome, gateway: Any, scheme: str, wi
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     fill(page, gateway)
+    pause(page)
     assert violations(page) == []
     assert page.execute_script("return document.documentElement.scrollWidth") <= width  # nothing is wider
     assert page.execute_script("return document.getAnimations().length") == 0
@@ -117,8 +124,7 @@ def test_axe_finds_nothing(page: webdriver.Chrome, gateway: Any, scheme: str, wi
 
 def test_the_whole_page_is_reached_by_the_tab_key(page: webdriver.Chrome, gateway: Any) -> None:
     fill(page, gateway)
-    page.find_element(By.ID, "pause").send_keys(Keys.ENTER)  # so that nothing comes or goes meanwhile
-    until(page, lambda _: text(page, "#connection") == "paused")
+    pause(page)
     reached: list[str] = []
     page.switch_to.active_element.send_keys(Keys.SHIFT, Keys.TAB)
     for _ in range(80):

@@ -94,8 +94,9 @@ class History:
         self._totals: deque[tuple[float, Totals]] = deque([(now, zero)], maxlen=max(most, _SMOOTH + 1))
 
     def begin(self, now: float) -> None:
-        """Serving begins now, after whatever it took to start."""
-        self._totals[0] = now, self._totals[0][1]
+        """Serving begins now, after whatever it took to start. Once it has begun, this does nothing."""
+        if not self._ticks:
+            self._totals[0] = now, self._totals[0][1]
 
     def answered(self, seconds: float) -> None:
         """A query was answered after so long."""

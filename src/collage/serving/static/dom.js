@@ -25,7 +25,7 @@ export function button(text, label, press) {
 
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
-  if (value === 0) return "0";
+  if (value < 0.00005) return "0";
   if (value < 1) return `${(value * 1000).toFixed(value < 0.01 ? 1 : 0)} ms`;
   return `${value.toFixed(value < 10 ? 2 : 1)} s`;
 }
