@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -70,6 +70,7 @@ class DataPlane:
         self.single = self._parts.single
         self.backup = self._parts.backup
         self.backups = self._parts.backups
+        self._temperatures = {backup.card.role: backup.card.temperature for backup in reversed(self.backups)}
         self.dispatcher: Dispatcher = self._parts.dispatcher()
         self.engine: Engine = engine or self._parts.engine(hold)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
@@ -181,7 +182,8 @@ class DataPlane:
             raise InvalidInput("no images; send at least one", field="images")
         if deadline is not None and not 0 < deadline < math.inf:
             raise InvalidInput(f"{deadline}; a number of seconds above 0 is needed", field="deadline")
-        with self._taken_in(len(images)) as driver:
+        driver = self._take_in(len(images))
+        try:
             began = driver.now
             prepared = await self._prepare(images, deadline)
             if (notes := current_request.get()) is not None and notes.trace is not None:
@@ -200,9 +202,10 @@ class DataPlane:
             finally:
                 for result in results:
                     result.cancel()  # those that are done do not mind
+        finally:
+            self._let_go(len(images))
 
-    @contextlib.contextmanager
-    def _taken_in(self, count: int) -> Iterator[Driver]:
+    def _take_in(self, count: int) -> Driver:
         if self._driver is None or self._stopping:
             raise Unavailable("the service is not ready")
         most = self._settings.max_queue
@@ -210,12 +213,12 @@ class DataPlane:
             raise Unavailable(f"{self._queries} queries are in flight and {count} more would be too many (max {most})")
         self._queries += count
         self._idle.clear()
-        try:
-            yield self._driver
-        finally:
-            self._queries -= count
-            if not self._queries:
-                self._idle.set()
+        return self._driver
+
+    def _let_go(self, count: int) -> None:
+        self._queries -= count
+        if not self._queries:
+            self._idle.set()
 
     async def _prepare(self, images: Sequence[ImageInput], deadline: float | None) -> list[Prepared]:
         """Tensors of all images. Small ones here, because to hand them over would take longer; others on threads."""
@@ -267,8 +270,6 @@ class DataPlane:
         if not isinstance(result, Answered):
             raise _refusal(result)
         index = int(result.scores.argmax())
-        models = [backup for backup in self.backups if backup.card.role is result.source.role]
-        model = models[0] if models else self.single
         answer = Classified(
             scores=result.scores,
             label=self.single.card.classes[index],
@@ -277,7 +278,7 @@ class DataPlane:
             degraded=result.source.degraded,
             confidence=result.confidence,
             seconds=result.at - began,
-            temperature=model.card.temperature,
+            temperature=self._temperatures.get(result.source.role, self.single.card.temperature),
             stages=_stages(result, began, submitted),
         )
         _tell(self.on_answered, answer)

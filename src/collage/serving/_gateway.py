@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,32 +52,16 @@ class Gateway:
         """Whether a load balancer should send requests here."""
         return self.models.ready and not self.gate.closed
 
-    @contextlib.contextmanager
-    def rejects_counted(self, queries: int = 1, served: Served | None = None) -> Iterator[None]:
+    def rejects_counted(self, queries: int = 1, served: Served | None = None) -> RejectsCounted:
         """Counts the queries as rejected where this raises; one where it is not known yet how many there are.
 
         served: what was asked, once that is known; its statistics count a failed request.
         """
-        began = time.monotonic()
-        try:
-            yield
-        except (CollageError, ClientDisconnect, asyncio.CancelledError) as error:
-            why = next((why for kind, why in _WHY if isinstance(error, kind)), "failed")
-            self.metrics.rejected.labels("" if served is None else served.name, why).inc(queries)
-            if served is not None:
-                served.statistics.failed(time.monotonic() - began)
-            if (notes := current_request.get()) is not None:
-                notes.why = why
-            raise
+        return RejectsCounted(self.metrics, queries, served)
 
-    @contextlib.contextmanager
-    def admitted(self, tenant: Tenant) -> Iterator[None]:
+    def admitted(self, tenant: Tenant) -> Admitted:
         """Around one request of the tenant's that asks for classes, before its body is read. Raises RateLimited."""
-        with contextlib.ExitStack() as stack:
-            with self.rejects_counted():
-                admission = stack.enter_context(tenant.enter())
-            current_call.set(Call(tenant, admission))
-            yield
+        return Admitted(self, tenant)
 
     async def answer(self, served: Served, images: Sequence[ImageInput], options: QueryOptions) -> list[Classified]:
         """The images' answers, in order, within the limits of the current call's tenant, and beside its images only.
@@ -114,3 +97,44 @@ class Gateway:
         """
         with request.scope.get(DEPARTURE) or Departure():
             return await self.answer(served, images, options)
+
+
+class RejectsCounted:
+    """Around work for so many queries. A class: every request is in a few of these, and a generator costs more."""
+
+    __slots__ = ("_began", "_metrics", "_queries", "_served")
+
+    def __init__(self, metrics: Metrics, queries: int, served: Served | None) -> None:
+        self._metrics, self._queries, self._served = metrics, queries, served
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, (CollageError, ClientDisconnect, asyncio.CancelledError)):
+            return
+        served = self._served
+        why = next((why for kind, why in _WHY if isinstance(error, kind)), "failed")
+        self._metrics.rejected.labels("" if served is None else served.name, why).inc(self._queries)
+        if served is not None:
+            served.statistics.failed(time.monotonic() - self._began)
+        if (notes := current_request.get()) is not None:
+            notes.why = why
+
+
+class Admitted:
+    """Around one request of a tenant's."""
+
+    __slots__ = ("_admission", "_gateway", "_tenant")
+
+    def __init__(self, gateway: Gateway, tenant: Tenant) -> None:
+        self._gateway, self._tenant = gateway, tenant
+
+    def __enter__(self) -> None:
+        with self._gateway.rejects_counted():
+            self._admission = self._tenant.enter()
+            self._admission.__enter__()
+        current_call.set(Call(self._tenant, self._admission))
+
+    def __exit__(self, *_: object) -> None:
+        self._admission.__exit__()

@@ -49,14 +49,18 @@ async def _read(request: Request, ticket: Ticket, limit: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """A header's value, by its name in small letters. Starlette's mapping of them costs ten times as much."""
+    for known, value in request.scope["headers"]:
+        if known == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
 def _check_headers(request: Request, limit: int) -> None:
-    encoding, length = "identity", None
-    for name, value in request.scope["headers"]:
-        if name == b"content-encoding":
-            encoding = value.decode("latin-1")
-        elif name == b"content-length":
-            length = value.decode("latin-1")
-    if encoding != "identity":
+    encoding, length = header(request, b"content-encoding"), header(request, b"content-length")
+    if encoding not in (None, "identity"):
         raise HTTPException(415, f"Content-Encoding: {encoding[:40]!r} is not supported; send the body as it is")
     if length is None:
         return

@@ -14,13 +14,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from collage.serving._gateway import Gateway
-from collage.serving._http_body import read_body
+from collage.serving._http_body import header, read_body
 from collage.serving._http_errors import json_response
 from collage.serving._oip_model import NOT_READY, server_metadata
 from collage.serving._oip_request import LENGTH_HEADER, parse_infer
 from collage.serving._oip_response import encode_response
 from collage.serving._served import Served
 from collage.serving.logs import note_id
+
+_LENGTH_NAME = LENGTH_HEADER.lower().encode()
 
 
 def oip_routes(gateway: Gateway) -> list[Route]:
@@ -70,7 +72,7 @@ class _Handlers:
                 body = await read_body(request, ticket, gateway.settings)
             with gateway.models.use(*_named(request)) as served:  # which may be a newer one by now
                 with gateway.rejects_counted(served=served):
-                    parsed = parse_infer(body, request.headers.get(LENGTH_HEADER), served.oip, gateway.settings)
+                    parsed = parse_infer(body, header(request, _LENGTH_NAME), served.oip, gateway.settings)
                 note_id(parsed.id)
                 answers = await gateway.classify(request, served, parsed.images, parsed.options)
         encoded = encode_response(parsed, answers, served.oip)

@@ -7,18 +7,17 @@ version's series end when it has been stopped.
 
 from __future__ import annotations
 
-import contextlib
 import platform
 from functools import partial
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Info
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from collage import __version__
-from collage.dispatch import Source
 from collage.serving._http_gate import Gate
 from collage.serving._inputs import Classified
+from collage.serving._latency import Latencies
 from collage.serving._metrics_state import GatewayState
 from collage.serving._models import Models
 from collage.serving._served import Served
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 WHY_REJECTED = ("invalid", "deadline", "limited", "unavailable", "cancelled")
 
-# A sixth apart from 1 ms to a minute: p99.9 is known to within 8% either way.
-_BUCKETS = tuple(round(0.001 * (7 / 6) ** step, 6) for step in range(73))
-
 
 class Metrics:
     """The metrics of one gateway."""
@@ -42,13 +38,8 @@ class Metrics:
     def __init__(self, models: Models, gate: Gate, guard: Guard, traces: Traces | None = None) -> None:
         self._models = models
         self._registry = CollectorRegistry()
-        self._latency = Histogram(
-            "collage_query_latency_seconds",
-            "From a query's submission to its answer.",
-            ["model", "version", "source"],
-            buckets=_BUCKETS,
-            registry=self._registry,
-        )
+        self._latency = Latencies()
+        self._registry.register(self._latency)
         self.responses = Counter(
             "collage_http_responses", "Responses by route and status.", ["route", "status"], registry=self._registry
         )
@@ -76,16 +67,14 @@ class Metrics:
     def _gone(self, served: Served) -> None:
         if served.key in {other.key for other in self._models.shown}:  # the same version, loaded again
             return
-        for source in Source:
-            with contextlib.suppress(KeyError):
-                self._latency.remove(*served.key, source.value)
+        self._latency.remove(*served.key)
 
     def _show_rejected(self, model: str) -> None:
         for why in WHY_REJECTED:  # there from the start: a rate knows nothing of a series that begins at 1
             self.rejected.labels(model, why)
 
     def _count(self, served: Served, answer: Classified) -> None:
-        self._latency.labels(*served.key, answer.source.value).observe(answer.seconds)
+        self._latency.add((*served.key, answer.source.value), answer.seconds)
 
     def count_grpc(self, method: str, code: str) -> None:
         """A gRPC call has ended."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from collage.exceptions import InvalidInput, ModelError, SettingsError, Unavailable, UnknownModel
@@ -98,11 +98,9 @@ class Models:
             )
         return found
 
-    @contextmanager
-    def use(self, name: str | None, version: str | None = None) -> Iterator[Served]:
+    def use(self, name: str | None, version: str | None = None) -> AbstractContextManager[Served]:
         """The same, kept from being stopped until the block ends."""
-        with self.find(name, version).used() as served:
-            yield served
+        return self.find(name, version)
 
     def versions(self, name: str) -> list[str]:
         """Of a model that is served."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Self
 
 from collage.engines import Hold
@@ -55,17 +53,16 @@ class Served:
         """Name and version."""
         return self.name, self.version
 
-    @contextmanager
-    def used(self) -> Iterator[Self]:
+    def __enter__(self) -> Self:
         """Around one request: the version is not stopped meanwhile."""
         self._users += 1
         self._unused.clear()
-        try:
-            yield self
-        finally:
-            self._users -= 1
-            if not self._users:
-                self._unused.set()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if not self._users:
+            self._unused.set()
 
     async def unused(self) -> None:
         """Returns once no request uses it."""

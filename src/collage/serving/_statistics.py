@@ -47,14 +47,24 @@ class _Stages:
     """The stages of requests, or of queries."""
 
     def __init__(self) -> None:
-        self._durations = {name: _Duration() for name in _BY_STAGE}
+        self._count = 0
+        self._seconds = Stages(0.0, 0.0, 0.0, 0.0)
 
     def add(self, stages: Stages) -> None:
-        for name, duration in self._durations.items():
-            duration.add(getattr(stages, _BY_STAGE[name]))
+        self._count += 1
+        was = self._seconds
+        self._seconds = Stages(
+            queue=was.queue + stages.queue,
+            prepare=was.prepare + stages.prepare,
+            compute=was.compute + stages.compute,
+            output=was.output + stages.output,
+        )
 
     def shown(self) -> dict[str, dict[str, int]]:
-        return {name: duration.shown() for name, duration in self._durations.items()}
+        return {
+            name: {"count": self._count, "ns": round(getattr(self._seconds, stage) * 1e9)}
+            for name, stage in _BY_STAGE.items()
+        }
 
 
 class Statistics:
@@ -72,7 +82,8 @@ class Statistics:
         self._last = time.time_ns() // 1_000_000
         self._success.add(seconds)
         self._queries += len(answers)
-        self._requests.add(max(answers, key=lambda answer: answer.seconds).stages)
+        last = answers[0] if len(answers) == 1 else max(answers, key=lambda answer: answer.seconds)
+        self._requests.add(last.stages)
         for answer in answers:
             whole, stages = self._answers[answer.source]
             whole.add(answer.seconds)
