@@ -1,7 +1,7 @@
 """Real stragglers: a worker that must share one core with busy processes for a while, as beside a noisy neighbour.
 
-One core is set apart. A worker that is hogged is moved there, where so many processes spin; everything else, the
-gateway and the load too, has the other cores. What is slowed is computing: padded waiting is not, so that a padded
+A worker that is hogged is moved to one core, where so many processes spin; everything else, the gateway and the load
+too, has the other cores meanwhile. What is slowed is computing: padded waiting is not, so that a padded
 time hides a hog as long as it is longer than the hogged model's.
 """
 
@@ -45,6 +45,9 @@ async def hogging_workers(
     spinning = [subprocess.Popen([sys.executable, "-S", "-c", _SPIN], stdin=subprocess.DEVNULL) for _ in range(hogs)]
     moved: dict[WorkerId, int] = {}  # processes of the workers that are hogged
 
+    def ours() -> list[int | None]:
+        return [os.getpid(), *workers().values()]
+
     def signal_all(what: signal.Signals) -> None:
         for process in spinning:
             process.send_signal(what)
@@ -55,9 +58,11 @@ async def hogging_workers(
         if process is None:  # it is being started again
             yield
             return
+        if not moved:
+            _place_all(ours(), others)
+            signal_all(signal.SIGCONT)
         moved[name] = process
         _place(process, {apart})
-        signal_all(signal.SIGCONT)
         try:
             yield
         finally:
@@ -65,18 +70,18 @@ async def hogging_workers(
             _place(process, others)
             if not moved:
                 signal_all(signal.SIGSTOP)
+                _place_all(ours(), everywhere)
 
     try:
         signal_all(signal.SIGSTOP)
         _place_all([process.pid for process in spinning], {apart})
-        _place_all([os.getpid(), *workers().values()], others)
         async with bursts(list(workers()), rng, normal, hogged, hog):
             yield
     finally:
         for process in spinning:
             process.kill()
             process.wait()
-        _place_all([os.getpid(), *workers().values()], everywhere)
+        _place_all(ours(), everywhere)
 
 
 def _cores() -> set[int]:
