@@ -79,13 +79,16 @@ class Machine(RuleBasedStateMachine):
         several=st.booleans(),
         control_share=st.sampled_from([0.0, 0.5]),
         max_queue=st.sampled_from([3, 1000]),
+        max_batch=st.sampled_from([1, 1, 2, 3]),
     )
-    def begin(self, policy: Policy, several: bool, control_share: float, max_queue: int) -> None:
-        self.policy = policy
+    def begin(self, policy: Policy, several: bool, control_share: float, max_queue: int, max_batch: int) -> None:
+        self.policy, self.max_batch = policy, max_batch
         self.sizes: tuple[int, ...] = SHARED.get(policy.code, (1,)) if policy.code else (1,)
         if several and policy.code is Source.COLLAGE:
             self.sizes = (2, 4)
-        self.dispatcher = Dispatcher(policy, capacity=self.sizes, control_share=control_share, max_queue=max_queue)
+        self.dispatcher = Dispatcher(
+            policy, capacity=self.sizes, control_share=control_share, max_queue=max_queue, max_batch=max_batch
+        )
         self.now = 0.0
         self.queries: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, Start] = {}  # that take a slot
@@ -307,8 +310,15 @@ class Machine(RuleBasedStateMachine):
         assert sum(other.worker == start.worker for other in self.jobs.values()) < slots, "the slot is not free"
         assert start.queries
         sizes = self.sizes if start.source.shared else (1,)
-        assert start.capacity == next((size for size in sizes if size >= len(start.queries)), sizes[-1])
-        assert len(set(start.queries)) == len(start.queries) <= start.capacity
+        if start.source is Source.SINGLE:
+            assert start.capacity == 1
+            assert len(set(start.queries)) == len(start.queries) <= self.max_batch
+            again = [query for query in start.queries for job in self.started.values()
+                     if job.source is Source.SINGLE and query in job.queries]  # fmt: skip
+            assert not again or len(start.queries) == 1, "one that is sent again shares a call"
+        else:
+            assert start.capacity == next((size for size in sizes if size >= len(start.queries)), sizes[-1])
+            assert len(set(start.queries)) == len(start.queries) <= start.capacity
         assert not start.source.joint or len(start.queries) == start.capacity, "a part of a group"
         assert not (start.source.shared and len(start.queries) == 1 and self.alone_for(start)), "it has a code for that"
         queries = [self.queries[query] for query in start.queries]

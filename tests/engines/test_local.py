@@ -86,7 +86,7 @@ def test_what_can_never_run_is_refused(recorder: Any, means: Path) -> None:
         for arguments, message in [
             ((1, "w7", Role.SINGLE, image(1.0)), "no worker w7"),
             ((1, "w0", Role.COLLAGE, image(1.0)), "no model for a collage of 1"),
-            ((1, "w0", Role.SINGLE, image(1.0)[0]), r"float32 \(1, C, H, W\)"),
+            ((1, "w0", Role.SINGLE, image(1.0)[0]), r"float32 \(n, C, H, W\)"),
             ((1, "w0", Role.SINGLE, image(1.0).astype(np.float64)), "not float64"),
         ]:
             with pytest.raises(ValueError, match=message):

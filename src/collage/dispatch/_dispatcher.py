@@ -4,10 +4,11 @@ The rules, which `tests/dispatch/test_machine.py` walks at random:
 
     1. Every query gets exactly one outcome, Answer or Reject, and then exactly one Settled.
     2. A query's first single starts as soon as a worker is free, first come first served; with placement by speed, a
-       slow one only if waiting for another would take longer. Backups start only for queries without an outcome, and
-       wait behind singles until patience with their oldest query has ended (unless the policy says beside, or not to
-       overtake): a few late queries then weigh more than a little wait for all. Where the next single has waited as
-       long, all are late, and singles go first again.
+       slow one only if waiting for another would take longer. Where more wait than workers are free, up to max_batch
+       share a job, if they are of one key and none of them is sent again. Backups start only for queries without an
+       outcome, and wait behind singles until patience with their oldest query has ended (unless the policy says
+       beside, or not to overtake): a few late queries then weigh more than a little wait for all. Where the next single
+       has waited as long, all are late, and singles go first again.
     3. Queries of different keys never share a job; one that refuses degraded answers is in none that gives such.
     4. A single's or replica's answer is given at once, a backup's when the policy accepts it, when no single of the
        query runs any more, or at the deadline.
@@ -46,7 +47,8 @@ class Dispatcher:
 
     capacity: queries that one job of the policy's code can hold, where it holds several; or all the sizes there are a
     model for, of which the smallest that suffices is taken. control_share: of queries, 0..1, whose losers are left
-    to run to their end. max_queue: queries waiting for a worker, beyond which new ones are rejected.
+    to run to their end. max_queue: queries waiting for a worker, beyond which new ones are rejected. max_batch: queries
+    whose singles may share one job, where several wait.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Dispatcher:
         capacity: int | Sequence[int] = 1,
         control_share: float = 0.01,
         max_queue: int = 100_000,
+        max_batch: int = 1,
         seed: int = 0,
     ) -> None:
         self.policy = policy
@@ -65,6 +68,8 @@ class Dispatcher:
         self._now = 0.0
         self._learnt = Learnt(policy)
         sizes = (capacity,) if isinstance(capacity, int) else tuple(sorted(set(capacity)))
+        if max_batch < 1:
+            raise ValueError(f"max_batch must be at least 1, not {max_batch}")
         if not sizes or sizes[0] < 1:
             raise ValueError(f"capacity: one or more sizes of at least 1 are needed, not {capacity}")
         budget = Budget(policy.budget, policy.burst, self._learnt.singles)
@@ -76,7 +81,9 @@ class Dispatcher:
         self._joints = self._cover.joints
         self._speeds = Speeds() if policy.placement == "speed" else None
         self._answers = Answers(policy, self._ledger, self._learnt, self._timers, self._cover)
-        self._starter = Starter(policy, self._plan, self._learnt, self._timers, self._cover, ledger=self._ledger)
+        self._starter = Starter(
+            policy, self._plan, self._learnt, self._timers, self._cover, ledger=self._ledger, max_batch=max_batch
+        )
 
     # Events.
 

@@ -165,13 +165,13 @@ class Ledger:
         self.pool.update(worker, now)
         self.stats.started[source] += 1
         if not extra:
-            (query,) = queries
-            query.jobs.add(number)
-            query.singles += 1
-            query.attempts += 1
-            query.waiting = False
-            self.waiting -= 1
-            self._out.append(Start(number, worker.id, source, (query.id,)))
+            for query in queries:
+                query.jobs.add(number)
+                query.singles += 1
+                query.attempts += 1
+                query.waiting = False
+            self.waiting -= len(queries)
+            self._out.append(Start(number, worker.id, source, tuple([query.id for query in queries])))
             return job
         for query in queries:
             query.jobs.add(number)
@@ -203,7 +203,7 @@ class Ledger:
             self.stats.extra_seconds += seconds
             self.budget.spend(seconds - job.cost)
         else:
-            self.stats.singles_ended += 1
+            self.stats.singles_ended += len(job.queries)
             self.stats.single_seconds += seconds
             self.budget.earn(seconds)
 

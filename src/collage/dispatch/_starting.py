@@ -12,13 +12,24 @@ from collage.dispatch._records import Query
 from collage.dispatch._watch import NEVER, Timers
 from collage.dispatch._workers import Worker
 
+_PASSED = 64  # queries of other keys that are passed by to fill a call
+
 
 class Starter:
     """Gives jobs to workers."""
 
     def __init__(
-        self, policy: Policy, plan: Plan, learnt: Learnt, timers: Timers, cover: Cover, *, ledger: Ledger
+        self,
+        policy: Policy,
+        plan: Plan,
+        learnt: Learnt,
+        timers: Timers,
+        cover: Cover,
+        *,
+        ledger: Ledger,
+        max_batch: int = 1,
     ) -> None:
+        self._max_batch = max_batch
         self._policy = policy
         self._plan = plan
         self._ledger = ledger
@@ -45,8 +56,33 @@ class Starter:
             queue.popleft()
             cost = self._learnt.singles.mean
             if source is Source.SINGLE or self._affords(query, cost):
-                self._start(worker, source, (query,), now, cost=cost)
+                queries = (query,) if self._max_batch == 1 or source is not Source.SINGLE else self._batch(query)
+                self._start(worker, source, queries, now, cost=cost)
         self._nobody_since = None
+
+    def _batch(self, first: Query) -> tuple[Query, ...]:
+        """The query, just taken off the queue, and those behind it that share its call.
+
+        No more than would be left for each free slot: an idle worker is better than a fuller call. Queries of another
+        key are passed by, and keep their places. One that is sent again goes alone, lest what is wrong with it be
+        wrong with the others' call again.
+        """
+        ledger = self._ledger
+        share = -(-ledger.waiting // max(1, ledger.pool.free_slots(Role.SINGLE)))
+        most = min(self._max_batch, share)
+        batch = [first]
+        passed: list[tuple[Query, Source]] = []
+        while ledger.queue and len(batch) < most and len(passed) < _PASSED and not first.attempts:
+            entry = query, source = ledger.queue.popleft()
+            if source is Source.SINGLE and not query.waiting:
+                continue
+            fits = source is Source.SINGLE and query.key == first.key and not query.attempts
+            if fits:
+                batch.append(query)
+            else:
+                passed.append(entry)
+        ledger.queue.extendleft(reversed(passed))
+        return tuple(batch)
 
     def _slow(self, query: Query) -> Worker | None:
         """A worker that is predicted to be slow, where the queue is so long that waiting for another takes longer."""
@@ -145,11 +181,12 @@ class Starter:
     ) -> None:
         job = self._ledger.start(worker, source, queries, now, cost=cost, capacity=capacity)
         self._cover.watch(job, now)
-        if source is Source.SINGLE and queries[0].started < 0:
-            (query,) = queries
-            query.started = now
-            if self._grouping:
-                self._group(query, now)
+        if source is Source.SINGLE:
+            for query in queries:
+                if query.started < 0:
+                    query.started = now
+                    if self._grouping:
+                        self._group(query, now)
 
     def _group(self, query: Query, now: float) -> None:
         """Its first single has just started: it may be in a backup from now on."""

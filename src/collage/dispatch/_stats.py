@@ -28,7 +28,7 @@ class DispatchStats:
     late_answers: int = 0  # came when the query had its outcome
     unknown: int = 0  # tiles that a backup had nothing to say of
     workers_lost: int = 0  # workers that went while they were in use: not drained before
-    singles_ended: int = 0  # of those whose seconds are these, in whatever way they ended
+    singles_ended: int = 0  # queries of the jobs whose seconds are these, in whatever way they ended
     single_seconds: float = 0.0  # first singles, and those that cover a failure
     extra_seconds: float = 0.0  # everything else
 

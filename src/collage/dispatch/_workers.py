@@ -152,6 +152,15 @@ class WorkerPool:
             if role in worker.roles and not worker.draining and not worker.silent
         )
 
+    def free_slots(self, role: Role) -> int:
+        """Jobs that could start now on workers that may run `role`; none where only slow ones are free."""
+        return sum(
+            worker.slots - len(worker.jobs)
+            for roles, free in self._free.items()
+            if role in roles
+            for worker in free.values()
+        )
+
     def _forget_free(self, worker: Worker) -> None:
         for free in (self._free, self._slow):
             free.get(worker.roles, {}).pop(worker.id, None)

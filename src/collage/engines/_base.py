@@ -63,6 +63,8 @@ class Engine(Protocol):
     def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
         """Run the worker's model for `role` on inputs (1, C, H, W), float32, already normalised.
 
+        Of several singles that share a job: (n, C, H, W).
+
         capacity: which of them, where a role has models of several sizes.
 
         Raises ValueError for what can never run: an unknown worker, a role it does not have, inputs of another form.

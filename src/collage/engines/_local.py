@@ -138,7 +138,7 @@ class LocalEngine:
                 station.disown()
 
     def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
-        """Run the worker's model for `role` on inputs (1, C, H, W). A worker that is down fails the job.
+        """Run the worker's model for `role` on inputs (n, C, H, W). A worker that is down fails the job.
 
         Raises ValueError for an unknown worker, role or size, a busy worker, or inputs of another form.
         """
@@ -232,7 +232,7 @@ class _Station:
         if number is None:
             raise ValueError(f"worker {self.name} has no model for a {model[0]} of {model[1]}")
         if inputs.dtype != np.float32 or inputs.ndim != 4 or not (hold >= 0 and math.isfinite(hold)):
-            raise ValueError(f"inputs must be float32 (1, C, H, W), not {inputs.dtype} {inputs.shape}; hold {hold}")
+            raise ValueError(f"inputs must be float32 (n, C, H, W), not {inputs.dtype} {inputs.shape}; hold {hold}")
         if not self.ready or self._process is None:
             # Later, so that the caller has heard of the worker's end, and has its own house in order, before this.
             asyncio.get_running_loop().call_soon(self._fail_down, job, self._engine.listener)

@@ -83,11 +83,11 @@ class OipEngine:
             raise
 
     def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
-        """Run the worker's model for `role` on inputs (1, C, H, W). A worker that is down fails the job.
+        """Run the worker's model for `role` on inputs (n, C, H, W). A worker that is down fails the job.
 
         capacity: not looked at, as a remote worker has one model a role.
 
-        Raises ValueError for an unknown worker or role, or inputs that are no float32 (1, C, H, W).
+        Raises ValueError for an unknown worker or role, or inputs that are no float32 (n, C, H, W).
         """
         if worker not in self._by_worker:
             raise ValueError(f"no worker {worker}")

@@ -150,7 +150,7 @@ class RemoteServer:
         if role not in self.ready:
             # Later, so that the caller has heard of the worker's end, and has its own house in order, before this.
             loop.call_soon(self._fail, job, f"worker {worker} is down")
-        elif role is Role.SINGLE and self._options.max_batch > 1:
+        elif role is Role.SINGLE and self._options.max_batch > 1 and len(inputs) == 1:
             if not self._gathering:
                 loop.call_soon(self._send_gathered)
             self._gathering.append((job, worker, inputs))

@@ -47,7 +47,7 @@ class Model:
             self.run(np.zeros((1, *shape), np.float32))  # the first run allocates: not on a query's time
 
     def run(self, inputs: FloatArray) -> FloatArray:
-        """(1, C, H, W) -> the model's first output. Raises whatever ONNX Runtime raises for inputs that do not fit."""
+        """(n, C, H, W) -> the model's first output. Raises whatever ONNX Runtime raises for inputs that do not fit."""
         result: Any = self._session.run([self._output], {self._input: inputs})[0]
         output: FloatArray = np.ascontiguousarray(result, np.float32)
         if output.ndim > MAX_DIMS or output.nbytes > MAX_PAYLOAD:

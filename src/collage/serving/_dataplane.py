@@ -138,6 +138,7 @@ class DataPlane:
             self.dispatcher,
             self._parts.single_code(),
             codes,
+            batch=self._parts.batch_code(),
             on_collage=self._saw,
             agreement=self._agreement,
             on_settled=self._settled,

@@ -134,9 +134,10 @@ class Driver:
     """One dispatcher's driver. All calls are made on the event loop's thread; `start` comes first.
 
     single: decodes the single's outputs (a replica code). backups: the policy's codes with models of their own, one
-    for each size. clock: by default the monotonic one. on_collage: told when a collage has come back, and again
-    whenever one of its answers is given. agreement: told of every control that both single and backup have answered.
-    on_settled: told what became of each query, once that is over; jobs that nobody waits for may still run then.
+    for each size. batch: decodes what one call gives of several singles, where the dispatcher makes such. clock: by
+    default the monotonic one. on_collage: told when a collage has come back, and again whenever one of its answers is
+    given. agreement: told of every control that both single and backup have answered. on_settled: told what became of
+    each query, once that is over; jobs that nobody waits for may still run then.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class Driver:
         single: Code,
         backups: Sequence[Code] = (),
         *,
+        batch: Code | None = None,
         clock: Clock | None = None,
         on_collage: Callable[[BackupJob], None] | None = None,
         agreement: Agreement | None = None,
@@ -156,7 +158,7 @@ class Driver:
         self.drains = Drains(lambda worker: len(self.running(worker)))
         self.failures: dict[WorkerId, tuple[float, str]] = {}  # each worker's last: when, on the clock, and what
         self.executed: dict[tuple[Source, int], Executed] = {}  # by kind, and by queries in a job
-        self._single = single
+        self._single, self._batch = single, batch
         self._backups = {(code.source, code.capacity): (index, code) for index, code in enumerate(backups)}
         self._clock: Clock = clock or LoopClock()
         self._on_collage = on_collage
@@ -396,7 +398,12 @@ class Driver:
 
     def _code(self, job: _Job) -> tuple[int | None, Code]:
         """The job's code, and its place among the backups'."""
-        return self._backups[job.source, job.capacity] if job.source.degraded else (None, self._single)
+        if job.source.degraded:
+            return self._backups[job.source, job.capacity]
+        if len(job.queries) == 1:
+            return None, self._single
+        assert self._batch is not None  # or the dispatcher would not start such
+        return None, self._batch
 
     def _tensor(self, query: QueryId, index: int | None) -> FloatArray | None:
         kept = self._queries.get(query)
@@ -407,6 +414,8 @@ class Driver:
     def _decode(self, job: _Job, output: FloatArray) -> dict[int, TileAnswer]:
         """Output -> answers by position. Raises ValueError for a wrong shape, and where one query gets no answer."""
         _, code = self._code(job)
+        if not job.source.degraded and len(job.queries) > 1 and output.shape[:1] != (len(job.queries),):
+            raise ValueError(f"output has shape {output.shape}, and {len(job.queries)} singles were asked for")
         answers = code.decode(output, range(len(job.queries)), {})
         if job.source.joint:
             if not np.isfinite(output).all():

@@ -38,6 +38,7 @@ class ModelSettings(BaseModel):
     workers: int | None = Field(None, ge=1, le=256, description="worker processes of its own, as `workers`")
     max_workers: OptionalCount = Field(None, ge=1, le=256, description="they follow the load, up to so many")
     min_workers: int | None = Field(None, ge=1, le=256, description="the fewest, where they follow the load")
+    max_batch: int | None = Field(None, ge=1, le=256, description="singles that wait may share a call, up to so many")
     threads: int | None = Field(None, ge=1, le=64, description="threads of one worker's model runtime")
     fleet: OptionalPath = Field(None, description="TOML file that names its workers, as `fleet`")
     policy: str | None = Field(None, min_length=1, description="name of a policy preset")

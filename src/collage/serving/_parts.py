@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collage.codes import Code, make_code
+from collage.codes import BatchCode, Code, make_code
 from collage.dispatch import Dispatcher, Policy, Role, Source, WorkerId, worker_roles
 from collage.engines import Engine, Hold, LocalEngine, RayEngine, RayOptions
 from collage.exceptions import ModelError, SettingsError
 from collage.serving._fleet import load_fleet
 from collage.serving._fleet_engine import make_fleet
 from collage.serving._settings import ServingSettings
-from collage.zoo import LoadedModel, check_bound, list_models, load_model, worker_file
+from collage.zoo import LoadedModel, check_bound, list_models, load_model, open_session, worker_file
 
 _DRIFT = 0.15  # of agreement lost, by which drift is told from chance and from another mix of images
 _USUAL_CAPACITY = 9
 _WITHOUT = "policies none, hedge and replicate do without"
+
+
+def _check_batch(single: LoadedModel) -> None:
+    """Raises ModelError unless a call of the single takes any number of images."""
+    for tensor in (*(session := open_session(single.path)).get_inputs(), *session.get_outputs()):
+        if isinstance(tensor.shape[0], int):
+            raise ModelError(
+                f"max_batch: a call of {single.card.name} takes {tensor.shape[0]} image ({tensor.name!r} has shape"
+                f" {list(tensor.shape)}); export it with a free batch axis, or leave max_batch at 1"
+            )
 
 
 class Parts:
@@ -27,6 +37,8 @@ class Parts:
         self.single = load_model(settings.single)
         if self.single.card.role is not Role.SINGLE:
             raise ModelError(f"{settings.single}: is a {self.single.card.role}; a single is needed here")
+        if settings.max_batch > 1:
+            _check_batch(self.single)
         self.backups = self._load_backups()
         confident = [model.card.calibration.confident for model in self.backups if model.card.calibration is not None]
         known = [value for value in confident if value is not None]
@@ -127,6 +139,7 @@ class Parts:
             capacity=[model.card.capacity for model in self.backups if model.card.capacity > 1] or 1,
             control_share=self._settings.control_share,
             max_queue=self._settings.max_queue,
+            max_batch=self._settings.max_batch,
         )
 
     def least_agreement(self) -> float | None:
@@ -143,6 +156,13 @@ class Parts:
     def single_code(self) -> Code:
         """Decodes what singles and replicas give."""
         return make_code(self.single.card)
+
+    def batch_code(self) -> Code | None:
+        """Decodes what one call gives of several singles; None: each has a call of its own."""
+        most, card = self._settings.max_batch, self.single.card
+        if most == 1:
+            return None
+        return BatchCode(most, card.preprocessing, len(card.classes), output=card.output, temperature=card.temperature)
 
     def backup_codes(self) -> list[Code]:
         """The code of each backup model; empty where the policy's backups are replicas, or it makes none."""

@@ -101,6 +101,12 @@ class ServingSettings(BaseSettings):
         60.0, gt=0, le=3600, description="seconds that a worker has to be placed on a Ray node and to load its models"
     )
 
+    max_batch: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="singles that wait may share a call, up to so many, if the single has a free batch axis; for a GPU",
+    )
     models: tuple[ModelSettings, ...] = Field(
         (), description="further models, a `[[models]]` table each, beside the one above (servers.md)"
     )
