@@ -171,7 +171,7 @@ class RayStation:
         if number is None:
             raise ValueError(f"worker {self.name} has no model for a {model[0]} of {model[1]}")
         if inputs.dtype != np.float32 or inputs.ndim != 4 or not (hold >= 0 and math.isfinite(hold)):
-            raise ValueError(f"inputs must be float32 (1, C, H, W), not {inputs.dtype} {inputs.shape}; hold {hold}")
+            raise ValueError(f"inputs must be float32 (n, C, H, W), not {inputs.dtype} {inputs.shape}; hold {hold}")
         if not self.ready:
             # Later, so that the caller has heard of the worker's end, and has its own house in order, before this.
             self._later(self._fail, job, f"worker {self.name} is down")
