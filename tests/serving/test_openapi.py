@@ -34,6 +34,8 @@ ANSWERED = [
     ("POST", "/v1/workers/w0/resume", "/v1/workers/{worker}/resume"),
     ("POST", "/v1/workers/w9/drain", "/v1/workers/{worker}/drain"),
     ("DELETE", "/v1/workers/w9", "/v1/workers/{worker}"),
+    ("DELETE", "/v1/workers/w%0a9", "/v1/workers/{worker}"),
+    ("POST", "/v1/workers/w%0a9/resume", "/v1/workers/{worker}/resume"),
     ("GET", "/v1/status", "/v1/status"),
     ("GET", "/v1/history?range=3h&since=1e9", "/v1/history"),
     ("GET", "/v1/history?range=week", "/v1/history"),

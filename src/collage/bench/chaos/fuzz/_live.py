@@ -16,11 +16,12 @@ from collage.bench._http import HttpPool, post
 from collage.bench.chaos._identity import label_of, number_of, png
 from collage.bench.chaos._settings import ChaosSettings
 from collage.bench.chaos._stage import Layout, Stage, open_stage
+from collage.bench.chaos.fuzz._kept import keep
 from collage.bench.chaos.fuzz._tally import FuzzChunk
 
 _WORKERS = 2
 _JOB_SECONDS = 0.001
-_PATIENT_SECONDS = 0.5  # what a request may take to come, so that half a one costs no more
+_PATIENT_SECONDS = 1.5  # what a request may take to come: half a one costs no more, and a busy machine needs some
 _APART = 0.05  # seconds between a neighbour's queries
 
 
@@ -89,9 +90,12 @@ async def neighbours(live: Live) -> AsyncIterator[None]:
         try:
             answer = await pool.ask(post("/v1/classify", png(number), "x"), seconds=live.hang_seconds)
             right = answer.status == 200 and orjson.loads(answer.body)["label"] == label_of(number)
-        except (OSError, ValueError, KeyError):  # TimeoutError is an OSError
-            right = False
-        live.counts.wrong_neighbours += not right
+            said = f"{answer.status} {answer.body[:500]!r}"
+        except (OSError, ValueError, KeyError) as error:  # TimeoutError is an OSError
+            right, said = False, f"{type(error).__name__}: {error}"
+        if not right:
+            live.counts.wrong_neighbours += 1
+            keep(live.folder, f"neighbour-{live.counts.target}-{live.asked}", png(number), said)
 
     async def go_on() -> None:
         while True:
