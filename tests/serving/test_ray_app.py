@@ -16,7 +16,7 @@ import pytest
 
 from collage.exceptions import SettingsError
 from collage.serving import GatewayApp, load_settings
-from collage.serving.ray_app import build, replica_settings
+from collage.serving.ray_app import as_replica, build, replica_settings
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,26 @@ def test_any_asgi_server_can_start_ask_and_stop_it(models: dict[str, Path], png:
     asyncio.run(main())
 
 
+def test_nobody_is_near_a_replica_which_says_its_name(models: dict[str, Path]) -> None:
+    """The proxy is on the same machine, and speaks for anyone."""
+
+    async def main() -> None:
+        app = GatewayApp(load_settings(single=str(models["single"]), policy="none", workers=1))
+
+        async def ask() -> None:
+            for asked, status in ((app, 200), (as_replica(app, "r1"), 403)):
+                async with httpx.AsyncClient(transport=httpx.ASGITransport(asked), base_url="http://gateway") as client:
+                    answer = await client.post("/v1/workers/w0/resume")
+                    assert (answer.status_code, answer.headers.get("collage-replica")) == (
+                        status,
+                        "r1" if status == 403 else None,
+                    )
+
+        await live(app, ask)
+
+    asyncio.run(main())
+
+
 def test_a_start_that_fails_says_why(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         app = GatewayApp(load_settings(single=str(models["single"]), policy="none", workers=1))
@@ -123,6 +143,7 @@ def test_two_replicas_answer(models: dict[str, Path], png: Any, monkeypatch: pyt
                 replica = answer.headers["collage-replica"]
                 asked[replica] = asked.get(replica, 0) + 1
             assert len(asked) == 2
+            assert client.post("/v1/workers").status_code == 403
             counted: dict[str, int] = {}
             while counted.keys() != asked.keys():  # whichever the proxy asks
                 metrics = client.get("/metrics")

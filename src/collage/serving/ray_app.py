@@ -43,7 +43,7 @@ def build(args: Mapping[str, Any]) -> Any:
     )
 
     def make() -> ASGIApp:
-        return _named(GatewayApp(settings), serve.get_replica_context().replica_id.unique_id)
+        return as_replica(GatewayApp(settings), serve.get_replica_context().replica_id.unique_id)
 
     return deployment(serve.ingress(make)()).bind()
 
@@ -75,8 +75,11 @@ def _number(args: Mapping[str, Any], name: str, default: float) -> float:
     return value
 
 
-def _named(app: ASGIApp, replica: str) -> ASGIApp:
-    """The application, which says in each response which replica it is: metrics and workers are of one only."""
+def as_replica(app: ASGIApp, replica: str) -> ASGIApp:
+    """The application, which says in each response which replica it is: metrics and workers are of one only.
+
+    Nobody counts as a caller on the gateway's own machine: a proxy there may speak for anyone.
+    """
 
     async def named(scope: Scope, receive: Receive, send: Send) -> None:
         async def naming(message: Message) -> None:
@@ -84,6 +87,6 @@ def _named(app: ASGIApp, replica: str) -> ASGIApp:
                 message["headers"] = [*message["headers"], (_HEADER, replica.encode())]
             await send(message)
 
-        await app(scope, receive, naming)
+        await app({**scope, "client": None}, receive, naming)
 
     return named

@@ -108,7 +108,8 @@ def _draw(result: RayResult) -> Any:
         labels = [f"node {node + 1}" for node in range(most)]
         above.stackplot(seconds, layers, colors=greys, labels=labels, step="post")
     above.set_ylabel("workers up")
-    above.legend(frameon=False, ncols=4, fontsize=8, loc="lower left")
+    above.set_ylim(0, 1.35 * max((moment.workers_up for moment in result.moments), default=1))
+    above.legend(frameon=False, ncols=4, fontsize=8, loc="upper left")
     for source in sorted({one.source for one in result.asked if not math.isnan(one.seconds)}):
         own = [one for one in result.asked if one.source == source]
         below.scatter(
@@ -120,6 +121,8 @@ def _draw(result: RayResult) -> Any:
             label=source,
         )
     below.set_yscale("log")
+    below.yaxis.set_major_formatter("{x:.0f}")
+    below.yaxis.set_minor_formatter("{x:.0f}")
     below.set_ylabel("latency, ms")
     below.set_xlabel("seconds")
     below.legend(frameon=False, fontsize=8, loc="upper right")
