@@ -28,10 +28,11 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def gateway(models: Any) -> Iterator[Any]:
-    """A gateway with keys, a demonstration, and three visitors who send pictures until the module ends."""
+    """A gateway with keys, two models, a demonstration, and three visitors who send pictures until the module ends."""
     settings = {"demo": True, "control_share": 0.5, "monitor_keys": [digest(MONITOR)], "admin_keys": [digest(ADMIN)]}
+    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
     with starting(models) as start:
-        gateway, over = start(**settings), threading.Event()
+        gateway, over = start(**settings, models=[second]), threading.Event()
 
         def visit() -> None:
             while not over.is_set():
@@ -127,6 +128,7 @@ def test_the_whole_page_is_reached_by_the_tab_key(page: webdriver.Chrome, gatewa
     pause(page)
     reached: list[str] = []
     page.switch_to.active_element.send_keys(Keys.SHIFT, Keys.TAB)
+    assert page.switch_to.active_element.accessible_name.startswith("Model")  # the first of all
     for _ in range(80):
         page.switch_to.active_element.send_keys(Keys.TAB)
         focused = page.switch_to.active_element

@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from .conftest import starting
+from .conftest import picture, starting
 
 _PATIENCE = 60  # seconds to wait for a condition
 
@@ -162,3 +162,23 @@ def test_a_paused_page_asks_nothing(browser: webdriver.Chrome, gateway: Any) -> 
     shown = count(browser, "single")
     until(lambda _: count(browser, "single") > shown)
     assert text(browser, "#connection") == "ready"
+
+
+def test_another_model_has_a_page_of_its_own(
+    browser: webdriver.Chrome, start_gateway: Callable[..., Any], models: Any
+) -> None:
+    until = WebDriverWait(browser, _PATIENCE, poll_frequency=0.1).until
+    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
+    gateway = start_gateway(models=[second])
+    assert gateway.ask("POST", "/v1/classify?model=second", picture("dark"))[0] == 200
+    browser.get(gateway.url)
+    until(lambda _: browser.find_element(By.ID, "model").is_displayed())
+    assert text(browser, "#model").split() == ["brightness", "second"]
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#workers tr")) == 3
+    assert text(browser, "#no-story") != ""
+    Select(browser.find_element(By.ID, "model")).select_by_value("second")
+    until(lambda _: len(browser.find_elements(By.CSS_SELECTOR, "#workers tr")) == 1)
+    until(lambda _: text(browser, "#story-words").startswith("Query 1 was answered by its single"))
+    assert "brightness-2x2" not in text(browser, "#models")
+    assert count(browser, "single") == 1
+    assert gateway.ask("GET", "/v1/status?model=third")[0] == 404

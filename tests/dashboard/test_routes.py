@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -152,3 +153,26 @@ def test_history_and_stories_of_a_query_that_a_collage_answered(start_gateway: C
     assert gateway.json(f"/v1/history?since={history['points']['at'][-1] + 0.001}")["points"]["at"] == []
     for query in ("range=1h", "since=yesterday"):
         assert gateway.ask("GET", f"/v1/history?{query}")[0] == 400
+
+
+def test_lines_go_on_over_versions_and_end_with_their_model(
+    start_gateway: Callable[..., Any], models: tuple[Path, Path]
+) -> None:
+    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
+    gateway = start_gateway(models=[second], workers=1)
+
+    def points(at_least: int) -> list[float]:
+        while len(at := gateway.json("/v1/history?model=second")["points"]["at"]) < at_least:
+            pass
+        return at
+
+    before = points(1)
+    config = json.dumps({"parameters": {"single": str(models[0]), "version": "2"}})
+    assert gateway.ask("POST", "/v2/repository/models/second/load", config.encode())[0] == 200
+    after = points(len(before) + 2)
+    assert after[: len(before)] == before
+    assert after == sorted(after)
+    assert gateway.ask("POST", "/v2/repository/models/second/unload", b"{}")[0] == 200
+    for path in ("status", "history", "stories", "collage.png"):
+        assert gateway.ask("GET", f"/v1/{path}?model=second")[0] == 404
+    assert gateway.json("/v1/status")["models"] == ["brightness"]

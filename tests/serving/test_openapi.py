@@ -40,6 +40,8 @@ ANSWERED = [
     ("GET", "/v1/history?range=3h&since=1e9", "/v1/history"),
     ("GET", "/v1/history?range=week", "/v1/history"),
     ("GET", "/v1/stories", "/v1/stories"),
+    ("GET", "/v1/status?model=blues", "/v1/status"),
+    ("GET", "/v1/stories?model=greys", "/v1/stories"),
     ("GET", "/v1/collage.png?version=7", "/v1/collage.png"),
     ("GET", "/static/nothing", "/static/{name}"),
     ("GET", "/metrics", "/metrics"),

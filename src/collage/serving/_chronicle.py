@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
@@ -14,51 +15,46 @@ from collage.serving._stories import Stories
 if TYPE_CHECKING:
     from collage.serving._dataplane import DataPlane
     from collage.serving._inputs import Classified
-    from collage.serving._models import Models
-    from collage.serving._served import Served
     from collage.serving._story import QueryStory
 
 
 class Chronicle:
-    """Watches the first model, whether anybody looks at the page or not; it goes on where a version replaces another.
+    """Watches one model, whether anybody looks at the page or not; it goes on where a version replaces another.
 
-    Event loop's thread only.
+    current: the version that answers now; None: the model is served no more. Event loop's thread only.
     """
 
     interval = 5.0  # seconds
 
-    def __init__(self, models: Models) -> None:
-        self._models = models
+    def __init__(self, current: Callable[[], DataPlane | None]) -> None:
+        self._current = current
         self._watched: list[DataPlane] = []
         self._past = _NOTHING  # of versions that have been stopped
         self.history = History(time.monotonic(), time.time(), self.interval)
         self.stories = Stories()
-        models.watch(self._begun, self._gone)
 
-    def _begun(self, served: Served) -> None:
-        if served.name != self._models.default.name:
-            return
-        plane = served.plane
+    def begun(self, plane: DataPlane) -> None:
+        """A version is, or is to be, served."""
         self._watched.append(plane)
         plane.on_answered.append(self._answered)
         plane.on_settled.append(self._settled)
         plane.beside.append(partial(self._keep, plane))
 
-    def _gone(self, served: Served) -> None:
-        if served.plane in self._watched:
-            self._watched.remove(served.plane)
-            self._past = _sum(self._past, _totals(served.plane))
+    def gone(self, plane: DataPlane) -> None:
+        """It has been stopped."""
+        self._watched.remove(plane)
+        self._past = _sum(self._past, _totals(plane))
 
     def read(self, span: str, since: float) -> dict[str, Any]:
         """What /v1/history says: the points of a range after a Unix time, and what their lines are held against."""
-        series = self.history.series[span]
+        series, plane = self.history.series[span], self._current()
         return {
             "range": span,
             "interval": series.every * self.interval,
             "length": series.length,
             "windows": self.history.windows,
-            "budget": self._models.default.plane.policy.budget,
-            "agreement_least": self._models.default.plane.agreement.least,
+            "budget": None if plane is None else plane.policy.budget,
+            "agreement_least": None if plane is None else plane.agreement.least,
             "points": series.read(since),
         }
 
@@ -80,12 +76,11 @@ class Chronicle:
         while True:
             number = max(number + 1, int((time.monotonic() - began) / self.interval))
             await asyncio.sleep(max(0.0, began + number * self.interval - time.monotonic()))
-            if plane is self._models.default.plane:
-                self.tick(time.monotonic())
+            if plane is self._current():
+                self.tick(time.monotonic(), plane)
 
-    def tick(self, now: float) -> None:
-        """An interval is over."""
-        plane = self._models.default.plane
+    def tick(self, now: float, plane: DataPlane) -> None:
+        """An interval is over; plane: of the current version."""
         view = plane.view()
         gauges = {
             "agreement": plane.agreement.recent,

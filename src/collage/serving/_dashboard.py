@@ -21,16 +21,16 @@ from starlette.routing import Route
 
 from collage.exceptions import InvalidInput
 from collage.imaging import denormalise, image_from_pixels
-from collage.serving._chronicle import Chronicle
 from collage.serving._http_errors import json_response
-from collage.serving._status import Status
+from collage.serving._page_models import PageModels
 
 if TYPE_CHECKING:
     from collage.imaging import Preprocessing
+    from collage.serving._chronicle import Chronicle
     from collage.serving._models import Models
     from collage.serving._served import Served
     from collage.serving._settings import ServingSettings
-    from collage.serving._status import FloatArray
+    from collage.serving._status import FloatArray, Status
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = frozenset(path.name for path in _STATIC.iterdir() if path.name != "index.html")
@@ -47,22 +47,12 @@ _LIVE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 def dashboard_routes(models: Models, settings: ServingSettings) -> list[Route]:
     """The page, its files and what it shows; with the demo flag also POST /demo/straggle?worker=ID.
 
-    All of the first model, in whichever version is current.
+    All of the first model, or of another with ?model=NAME, in whichever version is current.
     """
-    chronicle = Chronicle(models)
-    watched: dict[Served, Status] = {}
+    shown = PageModels(models)
 
-    def begun(served: Served) -> None:
-        if served.name == models.default.name:
-            watched[served] = Status(served.plane, served.settings)
-
-    def gone(served: Served) -> None:
-        watched.pop(served, None)
-
-    models.watch(begun, gone)
-
-    def status() -> Status:
-        return watched[models.default]
+    def find(request: Request) -> tuple[Served, Status, Chronicle]:
+        return shown.find(request.query_params.get("model"))
 
     async def page(_request: Request) -> Response:
         return FileResponse(_STATIC / "index.html", headers=_HEADERS)
@@ -73,10 +63,12 @@ def dashboard_routes(models: Models, settings: ServingSettings) -> list[Route]:
             raise HTTPException(404, "Not Found")
         return FileResponse(_STATIC / name, headers=_HEADERS)
 
-    async def show_status(_request: Request) -> Response:
-        return json_response(status().read(), headers=_LIVE)
+    async def show_status(request: Request) -> Response:
+        served, status, _ = find(request)
+        return json_response({"model": served.name, "models": shown.names, **status.read()}, headers=_LIVE)
 
     async def show_history(request: Request) -> Response:
+        _, _, chronicle = find(request)
         span = request.query_params.get("range", "15m")
         if span not in chronicle.history.series:
             raise InvalidInput(f"{span[:20]!r}; one of {', '.join(chronicle.history.series)} is needed", field="range")
@@ -86,22 +78,25 @@ def dashboard_routes(models: Models, settings: ServingSettings) -> list[Route]:
             raise InvalidInput("a Unix time is needed", field="since") from None
         return json_response(chronicle.read(span, since), headers=_LIVE)
 
-    async def show_stories(_request: Request) -> Response:
+    async def show_stories(request: Request) -> Response:
+        _, _, chronicle = find(request)
         return json_response(chronicle.stories.told(time.monotonic()), headers=_LIVE)
 
     async def show_collage(request: Request) -> Response:
         version = request.query_params.get("version", "")
-        canvas = status().canvas(
+        served, status, _ = find(request)
+        canvas = status.canvas(
             int(version) if version.isascii() and version.isdecimal() and len(version) < 19 else None
         )
-        backup = models.default.plane.backup
+        backup = served.plane.backup
         if canvas is None or backup is None:
             raise HTTPException(404, "no collage has come back yet")
         content = await run_in_threadpool(_png, canvas, backup.card.preprocessing)
         return Response(content, media_type="image/png", headers=_LIVE)
 
     async def straggle(request: Request) -> Response:
-        return json_response(status().straggle(request.query_params.get("worker")))
+        _, status, _ = find(request)
+        return json_response(status.straggle(request.query_params.get("worker")))
 
     routes = [
         Route("/", page),

@@ -206,6 +206,7 @@ def _infer(name: str, parameters: tuple[Described, ...]) -> Described:
 
 def _operating(settings: ServingSettings) -> Described:
     state = {"name": "state", "in": "path", "required": True, "schema": {"type": "string", "enum": ["on", "off"]}}
+    model = _query("model", "of which model; by default the first", type="string")
     file = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
     paths = {
         "/v1/backup/{state}": {
@@ -216,30 +217,36 @@ def _operating(settings: ServingSettings) -> Described:
                 400,
                 403,
                 404,
-                parameters=(state, _query("model", "of which model; by default the first", type="string")),
+                parameters=(state, model),
             )
         },
-        "/v1/status": {"get": _operation("status", "What the first page shows", _json("Status"))},
+        "/v1/status": {
+            "get": _operation("status", "What the first page shows", _json("Status"), 404, parameters=(model,))
+        },
         "/v1/history": {
             "get": _operation(
                 "history",
                 "The first page's lines over time",
                 _json("History"),
                 400,
+                404,
                 parameters=(
+                    model,
                     _query("range", "15m, 3h or 24h; by default 15m", type="string"),
                     _query("since", "a Unix time: only later points", type="number"),
                 ),
             )
         },
-        "/v1/stories": {"get": _operation("stories", "A few queries, step by step", _json("Stories"))},
+        "/v1/stories": {
+            "get": _operation("stories", "A few queries, step by step", _json("Stories"), 404, parameters=(model,))
+        },
         "/v1/collage.png": {
             "get": _operation(
                 "collage",
                 "The last collage, as its model saw it",
                 _bytes("image/png", "The picture."),
                 404,
-                parameters=(_query("version", "as the status named it; by default the last", type="string"),),
+                parameters=(model, _query("version", "as the status named it; by default the last", type="string")),
             )
         },
         "/metrics": {"get": _operation("metrics", "For Prometheus", _bytes("text/plain", "Its text format."))},
@@ -253,7 +260,13 @@ def _operating(settings: ServingSettings) -> Described:
         worker = _query("worker", "its id; by default the first that is up", type="string")
         paths["/demo/straggle"] = {
             "post": _operation(
-                "straggle", "Make a worker slow for a while", _json("Straggling"), 400, 403, parameters=(worker,)
+                "straggle",
+                "Make a worker slow for a while",
+                _json("Straggling"),
+                400,
+                403,
+                404,
+                parameters=(worker, model),
             )
         }
     return paths

@@ -227,6 +227,8 @@ def _plain() -> dict[str, Schema]:
         "Switched": _object("The backup's state.", backup=_text("its name"), on=_flag()),
         "Status": _object(
             "What the first page shows; more than is said here.",
+            model=_text("whose all this is"),
+            models=_list(_text(), minItems=1, description="those that can be asked for"),
             ready=_flag(),
             single=_text(),
             backup=_or_null(_text()),
@@ -247,7 +249,10 @@ def _plain() -> dict[str, Schema]:
                 "additionalProperties": _or_null(_SECONDS),
                 "description": "seconds that the newest percentiles are over",
             },
-            budget={"type": "number", "description": "extra work that the policy allows, over the singles' work"},
+            budget={
+                "type": ["number", "null"],
+                "description": "extra work that the policy allows, over the singles' work",
+            },
             agreement_least=_or_null(_SHARE),
             points=_object(
                 "Unix times, and a value for each.",

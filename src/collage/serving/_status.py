@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import OrderedDict
@@ -31,6 +32,8 @@ _STRAGGLE_TIMES = 15.0  # a straggler's job takes so many times the usual latenc
 _STRAGGLE_LEAST, _STRAGGLE_MOST = 0.5, 2.0  # within these, seconds
 
 _TROUBLED = ("pausing", "silent")  # states of the dispatcher's that say more than that a worker is up
+
+_VERSIONS = itertools.count(1)  # of collages, of all models: no two of them are taken for one
 
 FloatArray = NDArray[np.float32]
 
@@ -73,7 +76,7 @@ class Status:
         if shown is None or seen.job != shown.job:
             self._collage_at = now
         self._collage = seen
-        self._collage_version += 1
+        self._collage_version = next(_VERSIONS)
 
     def read(self) -> dict[str, Any]:
         """What /v1/status says."""

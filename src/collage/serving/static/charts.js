@@ -1,7 +1,7 @@
 // The lines over time: the gateway's history, drawn by uPlot (uplot.js, a classic script that is loaded before).
 
 import { at, make, missing, number, percent, seconds } from "./dom.js";
-import { read } from "./service.js";
+import { chosenModel, read } from "./service.js";
 
 /* global uPlot */
 
@@ -155,12 +155,18 @@ export class Charts {
     return this.kept?.points.extra_work.at(-1) ?? null;
   }
 
+  // Another model has another history.
+  forget() {
+    this.kept = this.wanted = null;
+  }
+
   async refresh(span) {
     this.wanted = span;
     const known = this.kept?.range === span ? this.kept : null;
+    const model = chosenModel();
     const since = known?.points.at.at(-1) ?? 0;
     const news = await read(`/v1/history?range=${span}&since=${since}`);
-    if (this.wanted !== span || (known !== null && !news.points.at.length)) return;
+    if (this.wanted !== span || chosenModel() !== model || (known !== null && !news.points.at.length)) return;
     this.keep(known, news, since);
     for (const chart of this.charts) chart.show(this.kept.points, span);
     showWindows(news.windows);

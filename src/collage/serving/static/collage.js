@@ -41,6 +41,10 @@ async function showPicture(version) {
   bitmap.close();
 }
 
+export function forgetCollage() {
+  shown = null;
+}
+
 export function showPictureAgain() {
   if (shown !== null) showPicture(shown);
 }

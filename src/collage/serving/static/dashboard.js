@@ -3,9 +3,9 @@
 
 import { at, make, number, percent, seconds, write, Rows } from "./dom.js";
 import { Charts } from "./charts.js";
-import { showCollage, showPictureAgain } from "./collage.js";
-import { read } from "./service.js";
-import { refreshStories } from "./stories.js";
+import { forgetCollage, showCollage, showPictureAgain } from "./collage.js";
+import { chooseModel, chosenModel, read } from "./service.js";
+import { forgetStories, refreshStories } from "./stories.js";
 import { onChange, showWorkers } from "./workers.js";
 
 const PERIOD = 1000; // milliseconds
@@ -23,6 +23,22 @@ const span = () => document.querySelector("input[name=range]:checked").value;
 function showModels(status) {
   const backup = status.backup ? `, behind it ${status.backup}` : "";
   write("models", `${status.single}${backup} · policy ${status.policy}`);
+  const choice = at("model");
+  at("model-choice").hidden = status.models.length < 2;
+  if (choice.dataset.text === status.models.join("\n")) return;
+  choice.dataset.text = status.models.join("\n");
+  choice.replaceChildren(...status.models.map((name) => new Option(name, name)));
+  choice.value = status.model;
+}
+
+// Another model: its own lines, stories, collage and workers.
+function changeModel() {
+  chooseModel(at("model").value);
+  charts.forget();
+  forgetStories();
+  forgetCollage();
+  ticks = 0;
+  if (!paused) refresh();
 }
 
 function showFigures(status) {
@@ -102,7 +118,9 @@ function connection(text, tone) {
 
 async function refresh() {
   try {
+    const before = chosenModel();
     const status = await read("/v1/status");
+    if (chosenModel() !== before) return;
     showModels(status);
     showFigures(status);
     showAttention(status);
@@ -139,6 +157,7 @@ function pause() {
 }
 
 at("pause").addEventListener("click", pause);
+at("model").addEventListener("change", changeModel);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) schedule(0); });
 for (const input of document.querySelectorAll("input[name=range]")) {
   input.addEventListener("change", () => charts.refresh(span()).catch(() => connection("no connection", "bad")));

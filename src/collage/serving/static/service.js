@@ -3,15 +3,23 @@
 import { at } from "./dom.js";
 
 let key = null;
+let model = null; // null: the gateway's first
+
+export const chooseModel = (name) => { model = name; };
+export const chosenModel = () => model;
+
+function ofModel(path) {
+  return model === null ? path : `${path}${path.includes("?") ? "&" : "?"}model=${encodeURIComponent(model)}`;
+}
 
 // With a key, the browser's own credentials stay out of it: they are what was not enough.
 function ask(path, options = {}) {
   const own = key === null ? {} : { headers: { Authorization: `Bearer ${key}` }, credentials: "omit" };
-  return fetch(path, { cache: "no-store", ...own, ...options });
+  return fetch(ofModel(path), { cache: "no-store", ...own, ...options });
 }
 
 export async function read(path) {
-  const response = await fetch(path, { cache: "no-store" });
+  const response = await fetch(ofModel(path), { cache: "no-store" });
   if (!response.ok) throw new Error(response.statusText);
   return response.json();
 }

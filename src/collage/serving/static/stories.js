@@ -1,7 +1,7 @@
 // One query, step by step: which jobs ran for it, where, when, and which of them answered.
 
 import { ago, at, make, seconds } from "./dom.js";
-import { read } from "./service.js";
+import { chosenModel, read } from "./service.js";
 
 const GROUPS = { backed: "a backup answered", slowest: "slowest of the last 5 minutes", last: "last" };
 const REASONS = { deadline: "had no answer by its deadline", overload: "was refused: too many waited",
@@ -10,8 +10,16 @@ const REASONS = { deadline: "had no answer by its deadline", overload: "was refu
 let chosen = null; // a story that the visitor picked; null: follow the newest that a backup answered
 let stories = { backed: [], slowest: [], last: [] };
 
+export function forgetStories() {
+  chosen = null;
+  stories = { backed: [], slowest: [], last: [] };
+}
+
 export async function refreshStories() {
-  stories = await read("/v1/stories");
+  const before = chosenModel();
+  const news = await read("/v1/stories");
+  if (chosenModel() !== before) return;
+  stories = news;
   const choice = at("story");
   if (document.activeElement !== choice) fillChoice(choice);
   const all = Object.values(stories).flat();
