@@ -5,14 +5,16 @@ Skipped where Ray is not installed: tests/remote/make-ray.sh makes an environmen
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from collage.exceptions import SettingsError
-from collage.serving import load_settings
+from collage.serving import DataPlane, Encoded, load_settings
 
 
 def test_settings_of_ray_belong_to_its_engine() -> None:
@@ -32,6 +34,7 @@ def test_workers_join_and_leave_and_none_outlives_the_gateway(start_gateway: Any
         assert (status, answer["label"]) == (200, f"g{level}")
 
     def workers() -> dict[str, str]:
+        time.sleep(0.1)  # each request is a line of a log that nobody reads before the end
         return {worker["id"]: worker["state"] for worker in gateway.ask("GET", "/v1/workers")[1]["workers"]}
 
     assert gateway.ask("POST", "/v1/workers")[:2] == (201, {"added": ["w2"]})
@@ -44,7 +47,39 @@ def test_workers_join_and_leave_and_none_outlives_the_gateway(start_gateway: Any
     status, errors = gateway.stop()
     assert status == 0
     processes = re.findall(r"is up on node \w+, process (\d+)", errors)
-    assert len(processes) == 3
+    assert len(processes) == 3, errors
     for process in processes:
         while Path(f"/proc/{process}").exists() and "Z (zombie)" not in Path(f"/proc/{process}/status").read_text():
             pass
+
+
+@pytest.mark.ray
+def test_workers_follow_the_load(models: dict[str, Path], png: Any) -> None:
+    pytest.importorskip("ray", reason="no Ray: tests/remote/make-ray.sh makes an environment with it")
+    settings = load_settings(
+        single=str(models["single"]),
+        policy="none",
+        engine="ray",
+        ray_cpus=0.5,
+        workers=1,
+        max_workers=2,
+        scale_down_seconds=1.0,
+    )
+
+    async def main() -> None:
+        plane = DataPlane(settings, hold=lambda *_: 0.1)
+        await plane.start()
+        assert plane.roster is not None
+
+        async def ask() -> None:
+            (answer,) = await plane.classify([Encoded(png(6))], deadline=60.0)
+            assert answer.label == "g6"
+
+        while len(plane.view().workers) < 2:  # more than one can do; the test's own timeout is the limit
+            await asyncio.gather(*(ask() for _ in range(8)))
+        while len(plane.roster.there) > 1:  # and nothing at all
+            await asyncio.sleep(0.05)
+        await ask()
+        await plane.stop()
+
+    asyncio.run(main())
