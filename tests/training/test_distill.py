@@ -294,6 +294,28 @@ def test_ctrl_c_loses_little(foreign: Foreign, tmp_path: Path) -> None:
     assert (tmp_path / "run/checkpoint.pt").exists()
 
 
+def test_what_the_card_says_already_may_be_said_again(tiny: Any, patterns: Path, tmp_path: Path) -> None:
+    """Or the same command could not go on: its first run wrote the card."""
+    from collage.cli._distill import _load_single
+
+    model = tmp_path / "my.onnx"
+    model.write_bytes(tiny.single.path.read_bytes())  # as it is to be: no adapted copy is needed
+
+    def load(facts: SingleFacts | None = None, **given: object) -> LoadedModel:
+        given = {"size": None, "mean": None, "std": None} | given
+        facts, told_by = facts or SingleFacts(), facts is not None
+        found: LoadedModel = _load_single(str(model), patterns, None, True, facts, given, told_by=told_by)
+        return found
+
+    first = load(mean=(0.0,), std=(1.0,), size=None)
+    assert load(mean=(0.0,), std=(1.0,), size=16).card == load().card == first.card
+    assert load(SingleFacts(mean=(0.0,), licence="mine")).card == first.card
+    with pytest.raises(SettingsError, match=r"--mean: .*my.json says already what"):
+        load(mean=(0.5,), std=(1.0,))
+    with pytest.raises(SettingsError, match=r"--facts: .*my.json says already what"):
+        load(SingleFacts(mean=(0.5,)))
+
+
 def test_mistakes_at_the_command_line_are_one_line(foreign: Foreign, tmp_path: Path) -> None:
     for more, said in (
         ([], "say how pixels, scaled to 0..1, are normalised"),

@@ -118,12 +118,24 @@ def _load_single(
     path = Path(single)
     if path.suffix != ".onnx" or path.with_suffix(".json").is_file() or not path.is_file():
         model = load_model(single)
-        named = [f"--{name}" for name, value in given.items() if value is not None] + ["--facts"] * told_by
+        # What it says already may be said again: the same command goes on, and its first run wrote the card.
+        named = [f"--{name}" for name, value in given.items() if value is not None and not _says(model, name, value)]
+        told = {name: getattr(facts, name) for name in facts.model_fields_set & given.keys()} if told_by else {}
+        named += ["--facts"] * any(value is not None and not _says(model, name, value) for name, value in told.items())
         if named:
             raise SettingsError(f"{', '.join(named)}: {model.path.with_suffix('.json')} says already what {single} is")
         return model
     folders = class_folders(images) if labels else None
     return bring_single(path, facts.changed(**given), out or path.parent, folders=folders, dataset=images.name)
+
+
+def _says(model: Any, name: str, value: Any) -> bool:
+    """Does the model's card say this of it? One number stands for all channels."""
+    card = model.card
+    own = getattr(card if name in ("output", "classes") else card.preprocessing, name)
+    if isinstance(value, tuple) and len(value) == 1:
+        value *= len(own)
+    return bool(own == value or (isinstance(value, tuple) and tuple(own) == value))
 
 
 def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
