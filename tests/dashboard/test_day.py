@@ -69,9 +69,9 @@ def test_a_day_of_updates_does_not_make_the_page_grow(
     script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _A_FAST_DAY})
     try:
         browser.get(gateway.url)
-        until(lambda _: browser.execute_script("return window.updates") >= 500)
+        until(lambda _: browser.execute_script("return window.updates") >= 300)
         before, early = _size(browser), browser.execute_script("return window.updates")
-        until(lambda _: browser.execute_script("return window.updates") >= early + 2000)
+        until(lambda _: browser.execute_script("return window.updates") >= early + 1700)
         after = _size(browser)
         shown = browser.execute_script("return document.querySelectorAll('*').length")
     finally:
