@@ -233,7 +233,7 @@ def _gateway() -> str:
         "|---|---|---:|---:|---:|---:|",
     ]
     for row in rows:
-        cpu, own = ("" if row[name] is None else round(row[name]) for name in ("machine_us", "process_us"))
+        cpu, own = ("" if row[name] is None else round(row[name]) for name in ("server_us", "process_us"))
         lines.append(
             f"| {row['model']} | {row['server']} {row['version']} | {row['rps']:,.0f}"
             f" ({row['rps_low']:,.0f} to {row['rps_high']:,.0f}) | {row['p50_ms']:.3g}, {row['p99_ms']:.3g}"

@@ -97,7 +97,7 @@ def test_the_report_holds_what_was_asked_for(tiny: GatewaySettings, measured: Ga
 
 def _result(server: Server, model: Served, rps: float, p50: float, turn: int = 0) -> SessionResult:
     cells = [
-        Cell(connections=n, rps=rps / n, p50_ms=1, p99_ms=2, bad=0, machine_us=9.0, process_us=5.0, client_us=1.0)
+        Cell(connections=n, rps=rps / n, p50_ms=1, p99_ms=2, bad=0, server_us=9.0, process_us=5.0, client_us=1.0)
         for n in (1, 2)
     ]
     return SessionResult(

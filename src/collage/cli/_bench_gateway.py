@@ -118,7 +118,7 @@ def _table(rows: Sequence[ServerRow]) -> Table:
             f"{row.rps_low:,.0f} to {row.rps_high:,.0f}",
             f"{row.p50_ms:.3g} ms",
             f"{row.p99_ms:.3g} ms",
-            "" if row.machine_us is None else f"{row.machine_us:.0f}",
+            "" if row.server_us is None else f"{row.server_us:.0f}",
             "" if row.process_us is None else f"{row.process_us:.0f}",
             str(row.bad),
         )

@@ -114,14 +114,31 @@ def free_ports() -> int:
         return port
 
 
-def machine_cpu() -> float:
-    """CPU seconds that the whole machine has spent; 0 where the system does not tell."""
-    try:
-        first = Path("/proc/stat").read_text().partition("\n")[0].split()[1:]
-    except OSError:
-        return 0.0
-    user, nice, system, _idle, _waiting, hard, soft, *_ = map(int, first)
-    return (user + nice + system + hard + soft) / os.sysconf("SC_CLK_TCK")
+def tree_cpu(root: int) -> float:
+    """CPU seconds that a process and all its descendants have spent; 0 where the system does not tell."""
+    parents: dict[int, int] = {}
+    spent: dict[int, float] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        pid = int(entry.parent.name)
+        parents[pid] = int(fields[1])
+        spent[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    total, inside = 0.0, {root}
+    for pid in sorted(parents, key=lambda pid: _depth(pid, parents)):  # parents before their children
+        if pid == root or parents[pid] in inside:
+            inside.add(pid)
+            total += spent[pid]
+    return total
+
+
+def _depth(pid: int, parents: dict[int, int]) -> int:
+    depth = 0
+    while pid in parents and parents[pid] != pid and depth < len(parents):
+        pid, depth = parents[pid], depth + 1
+    return depth
 
 
 def process_cpu(pid: int) -> float:

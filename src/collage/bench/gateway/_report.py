@@ -45,7 +45,7 @@ class ServerRow(BaseModel):
     p99_ms_high: float
     connections: int = Field(description="of the closed loop that gave rps; 0: nobody asks")
     half_rate: float = Field(description="queries per second while p50 and p99 were measured")
-    machine_us: float | None = Field(description="CPU of the whole machine but the client, by query, microseconds")
+    server_us: float | None = Field(description="CPU of all its processes, by query, microseconds")
     process_us: float | None = Field(description="of the server's first process, by query; of Collage: the gateway")
     client_us: float
     rounds: int
@@ -80,7 +80,7 @@ def _row(server: Server, model: Served, mine: Sequence[SessionResult]) -> Server
     }
     connections, cells = max(by_connections.items(), key=lambda item: median(c.rps for c in item[1]))
     speeds, p50s, p99s = [c.rps for c in cells], [r.half_p50_ms for r in mine], [r.half_p99_ms for r in mine]
-    machine = [c.machine_us for c in cells if c.machine_us is not None]
+    machine = [c.server_us for c in cells if c.server_us is not None]
     process = [c.process_us for c in cells if c.process_us is not None]
     return ServerRow(
         server=server,
@@ -98,7 +98,7 @@ def _row(server: Server, model: Served, mine: Sequence[SessionResult]) -> Server
         p99_ms_high=max(p99s),
         connections=connections,
         half_rate=median(r.half_rate for r in mine),
-        machine_us=median(machine) if machine else None,
+        server_us=median(machine) if machine else None,
         process_us=median(process) if process and server in _OURS else None,
         client_us=median(c.client_us for c in cells),
         rounds=len(mine),
@@ -156,14 +156,14 @@ def write_gateway(
 def _write_sessions(results: Sequence[SessionResult], path: Path) -> None:
     """A line for each closed loop, and one for each open loop."""
     names = ("round", "server", "model", "load", "connections", "rps", "p50_ms", "p99_ms", "bad",
-             "machine_us", "process_us", "client_us")  # fmt: skip
+             "server_us", "process_us", "client_us")  # fmt: skip
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)
         for result in results:
             session = (result.session.round, result.session.server.value, result.session.model.value)
             for c in result.cells:
-                figures = (c.rps, c.p50_ms, c.p99_ms, c.bad, c.machine_us, c.process_us, c.client_us)
+                figures = (c.rps, c.p50_ms, c.p99_ms, c.bad, c.server_us, c.process_us, c.client_us)
                 writer.writerow([*session, "closed", c.connections, *map(_short, figures)])
             half = (result.half_rate, result.half_p50_ms, result.half_p99_ms)
             writer.writerow([*session, "half", "", *map(_short, half), result.bad, "", "", ""])

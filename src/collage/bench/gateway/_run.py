@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from collage.bench._http import HttpPool
 from collage.bench.gateway._client import Figures, closed_loop, open_loop
 from collage.bench.gateway._journal import GatewayJournal
 from collage.bench.gateway._noop import make_noop
-from collage.bench.gateway._processes import bare_loop, free_ports, machine_cpu, process_cpu, running
+from collage.bench.gateway._processes import bare_loop, free_ports, process_cpu, running, tree_cpu
 from collage.bench.gateway._servers import HOST, Launch, environment_of, launch, version_of
 from collage.bench.gateway._session import Cell, SessionResult
 from collage.bench.gateway._settings import GatewaySettings, Served, Server, Session, sessions
@@ -23,6 +24,7 @@ from collage.exceptions import ModelError
 from collage.zoo import LoadedModel, load_model, open_session
 
 _CHECK_SECONDS = 60.0
+_TRIES = 3
 
 
 class Models:
@@ -55,6 +57,15 @@ class Models:
         return found
 
 
+class _Stage(NamedTuple):
+    """What all sessions share."""
+
+    settings: GatewaySettings
+    models: Models
+    folder: Path
+    environments: Path
+
+
 def missing(settings: GatewaySettings, environments: Path) -> list[Server]:
     """Servers that cannot be measured: there is no environment for them."""
     ours = (Server.BARE, Server.COLLAGE, Server.COLLAGE_NONE)
@@ -81,48 +92,39 @@ async def run_gateway(
     """
     absent = missing(settings, environments)
     wanted = [session for session in sessions(settings) if session.server not in absent]
-    models = Models(settings, folder)
+    folder = folder.absolute()  # servers run in folders of their own
+    stage = _Stage(settings, Models(settings, folder), folder, environments)
     for done, session in enumerate(wanted):
         if session not in journal:
             on_session(session, done, len(wanted))
             measure = _bare if session.server is Server.BARE else _served
-            journal.add(await measure(settings, session, models, folder, environments))
+            journal.add(await measure(stage, session))
 
 
-async def _served(
-    settings: GatewaySettings, session: Session, models: Models, folder: Path, environments: Path
-) -> SessionResult:
-    port = free_ports()
-    started = launch(
-        session.server,
-        models.single(session.model),
-        models.backup(session.model),
-        models.image,
-        workers=settings.workers,
-        port=port,
-        environments=environments,
-    )
-    where = folder / "servers" / f"{session.server}-{session.model}"
-    async with running(started, port, where) as process:
-        await _check(started, port, session, models.scores(session.model))
-        await closed_loop(HOST, port, started.query, max(settings.concurrency), max(0.05, settings.warm_seconds))
+async def _served(stage: _Stage, session: Session) -> SessionResult:
+    async with contextlib.AsyncExitStack() as stack:
+        started, port, process = await _start(stage, session, stack)
+        await _check(started, port, session, stage.models.scores(session.model))
+        await closed_loop(
+            HOST, port, started.query, max(stage.settings.concurrency), max(0.05, stage.settings.warm_seconds)
+        )
         cells = []
-        for connections in settings.concurrency:
-            before, own = machine_cpu(), process_cpu(process.pid)
-            figures = await closed_loop(HOST, port, started.query, connections, settings.seconds)
-            cells.append(_cell(connections, figures, machine_cpu() - before, process_cpu(process.pid) - own))
+        for connections in stage.settings.concurrency:
+            before, own = tree_cpu(process.pid), process_cpu(process.pid)
+            figures = await closed_loop(HOST, port, started.query, connections, stage.settings.seconds)
+            cells.append(_cell(connections, figures, tree_cpu(process.pid) - before, process_cpu(process.pid) - own))
         rate = max(cell.rps for cell in cells) / 2
         half = await open_loop(
             HOST,
             port,
             started.query,
             rate=rate,
-            seconds=settings.half_seconds,
-            seed=settings.seed + 1000 * session.round,
+            seconds=stage.settings.half_seconds,
+            seed=stage.settings.seed + 1000 * session.round,
         )
     return SessionResult(
         session=session,
-        version=version_of(session.server, environments),
+        version=version_of(session.server, stage.environments),
         settings=started.settings,
         cells=cells,
         half_rate=rate,
@@ -132,30 +134,52 @@ async def _served(
     )
 
 
-async def _bare(
-    settings: GatewaySettings, session: Session, models: Models, folder: Path, environments: Path
-) -> SessionResult:
+async def _start(
+    stage: _Stage, session: Session, stack: contextlib.AsyncExitStack
+) -> tuple[Launch, int, subprocess.Popen[bytes]]:
+    """The server, ready, until the stack is closed. Another program may take a port that was free a moment ago."""
+    for left in reversed(range(_TRIES)):
+        port = free_ports()
+        started = launch(
+            session.server,
+            stage.models.single(session.model),
+            stage.models.backup(session.model),
+            stage.models.image,
+            workers=stage.settings.workers,
+            port=port,
+            environments=stage.environments,
+        )
+        where = stage.folder / "servers" / f"{session.server}-{session.model}"
+        try:
+            return started, port, await stack.enter_async_context(running(started, port, where))
+        except ModelError:
+            if not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _bare(stage: _Stage, session: Session) -> SessionResult:
     """As many processes as workers; half load: each sleeps for as long as it has calculated."""
-    path = models.single(session.model).path
+    path = stage.models.single(session.model).path
     async with contextlib.AsyncExitStack() as stack:
-        loops = [await stack.enter_async_context(bare_loop(path)) for _ in range(settings.workers)]
+        loops = [await stack.enter_async_context(bare_loop(path)) for _ in range(stage.settings.workers)]
 
         async def both(seconds: float, share: float) -> list[dict[str, Any]]:
             return await asyncio.gather(*(loop(seconds, share) for loop in loops))
 
-        await both(max(0.05, settings.warm_seconds), 1.0)
-        whole = await both(settings.seconds, 1.0)
-        half = await both(settings.half_seconds, 0.5)
+        await both(max(0.05, stage.settings.warm_seconds), 1.0)
+        whole = await both(stage.settings.seconds, 1.0)
+        half = await both(stage.settings.half_seconds, 0.5)
     calls, halves = (np.concatenate([one["calls"] for one in found]) for found in (whole, half))
     rps = sum(len(one["calls"]) / one["seconds"] for one in whole)
     cell = Cell(
         connections=0, rps=rps, p50_ms=_quantile(calls, 0.5), p99_ms=_quantile(calls, 0.99), bad=0,
-        machine_us=None, process_us=None, client_us=0.0,
+        server_us=None, process_us=None, client_us=0.0,
     )  # fmt: skip
     return SessionResult(
         session=session,
-        version=version_of(session.server, environments),
-        settings={"processes": settings.workers, "threads": 1, "query": "none: one array in a loop"},
+        version=version_of(session.server, stage.environments),
+        settings={"processes": stage.settings.workers, "threads": 1, "query": "none: one array in a loop"},
         cells=[cell],
         half_rate=sum(len(one["calls"]) / one["seconds"] for one in half),
         half_p50_ms=_quantile(halves, 0.5),
@@ -173,8 +197,8 @@ async def _check(started: Launch, port: int, session: Session, scores: NDArray[n
         raise ModelError(f"{session.server}: a wrong answer ({answer.status}): {answer.body[:200]!r}")
 
 
-def _cell(connections: int, figures: Figures, busy: float, own: float) -> Cell:
-    """busy, own: CPU seconds of the whole machine and of the server's first process meanwhile."""
+def _cell(connections: int, figures: Figures, tree: float, own: float) -> Cell:
+    """tree, own: CPU seconds of all the server's processes, and of its first one alone, meanwhile."""
     answers = max(1, len(figures.latencies))
     return Cell(
         connections=connections,
@@ -182,7 +206,7 @@ def _cell(connections: int, figures: Figures, busy: float, own: float) -> Cell:
         p50_ms=_quantile(figures.latencies, 0.5),
         p99_ms=_quantile(figures.latencies, 0.99),
         bad=figures.bad,
-        machine_us=(busy - figures.own_cpu) / answers * 1e6,
+        server_us=tree / answers * 1e6,
         process_us=own / answers * 1e6,
         client_us=figures.own_cpu / answers * 1e6,
     )

@@ -19,7 +19,7 @@ class Cell(BaseModel):
     p50_ms: float
     p99_ms: float
     bad: int = Field(description="answers that were none, or not 200")
-    machine_us: float | None = Field(description="of the whole machine but the client: the server with its workers")
+    server_us: float | None = Field(description="of all the server's processes")
     process_us: float | None = Field(description="of the server's first process; of Collage: the gateway")
     client_us: float
 

@@ -37,8 +37,8 @@ class GatewaySettings(BaseModel):
     name: str = Field(default="gateway", pattern=r"^[a-z0-9][a-z0-9._-]*$")
     servers: tuple[Server, ...] = Field(default=tuple(Server), min_length=1)
     models: tuple[Served, ...] = Field(default=tuple(Served), min_length=1)
-    single: str = Field(default="fashion-mnist-single", description="the real model, by name or path")
-    backup: str = Field(default="fashion-mnist-collage-3x3", description="its collage-cnn, for `collage`")
+    single: str = Field(default="cifar-10-single", description="the real model, by name or path")
+    backup: str = Field(default="cifar-10-collage-3x3", description="its collage-cnn, for `collage`")
     workers: int = Field(default=2, ge=1, le=64, description="processes that run the model, one thread each")
     concurrency: tuple[int, ...] = Field(
         default=(2, 4, 16), min_length=1, description="connections of the closed loop; the best one's figure counts"
