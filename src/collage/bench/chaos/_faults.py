@@ -336,7 +336,7 @@ FAULTS: dict[str, Fault] = {
                     "bombs",
                     _hostile.bombs,
                     "small files that say, or become, something large",
-                    "413, or an answer that takes a core for a while; others: later answers where cores are few",
+                    "413, or 400 once they are decoded; others: later answers where cores are few",
                     '`collage_http_responses_total{status="413"}`',
                 ),
             )
