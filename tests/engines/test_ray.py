@@ -21,9 +21,7 @@ from collage.engines import CancelEffect, RayEngine, RayOptions
 from collage.exceptions import ModelError, SettingsError
 
 pytest.importorskip("ray", reason="no Ray: tests/remote/make-ray.sh makes an environment with it")
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"
-)
+pytestmark = pytest.mark.ray
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 FOREVER = 1000.0  # a job that never ends within a test
