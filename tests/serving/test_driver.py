@@ -26,7 +26,8 @@ from collage.dispatch import (
 )
 from collage.engines import CancelEffect
 from collage.imaging import Preprocessing
-from collage.serving._driver import Answered, BackupJob, Driver
+from collage.serving._driver import Driver
+from collage.serving._kept import Answered, BackupJob
 from collage.serving._story import QueryStory
 
 PRE = Preprocessing(size=2, channels=1, mean=(0.0,), std=(1.0,))

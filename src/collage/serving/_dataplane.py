@@ -21,8 +21,9 @@ from collage.engines import Engine, Hold
 from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable
 from collage.imaging import ImageLimits
 from collage.serving._agreement import Agreement
-from collage.serving._driver import Answered, BackupJob, Driver, Executed
+from collage.serving._driver import Driver
 from collage.serving._inputs import Classified, ImageInput, Stages
+from collage.serving._kept import Answered, BackupJob, Executed
 from collage.serving._parts import Parts
 from collage.serving._prepare import Prepared, Preparer
 from collage.serving._roster import Roster

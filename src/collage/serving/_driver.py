@@ -15,9 +15,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +42,9 @@ from collage.dispatch import (
 from collage.engines import Engine
 from collage.serving._agreement import Agreement
 from collage.serving._clock import LoopClock
+from collage.serving._coding import Coding
 from collage.serving._drains import Drains
+from collage.serving._kept import Answered, BackupJob, Clock, Executed, Job, Query, Result, Timer
 from collage.serving._story import JobStory, QueryStory
 from collage.serving.logs import current_request
 
@@ -55,79 +56,6 @@ FloatArray = NDArray[np.float32]
 _log = logging.getLogger(__name__)
 
 _WORDS = 200  # characters that are kept of what a worker says of its failure
-
-
-class Timer(Protocol):
-    """A callback that can be called off."""
-
-    def cancel(self) -> None: ...
-
-
-class Clock(Protocol):
-    """What the driver needs of an event loop; any asyncio loop is one."""
-
-    def time(self) -> float: ...
-
-    def call_at(self, when: float, callback: Callable[[], object], /) -> Timer: ...
-
-
-class Answered(NamedTuple):
-    """A query's answer: scores (classes,), in the single's own form.
-
-    at: when it was given; started, ended: when its job was, and when that job's output was there; all on the clock.
-    """
-
-    scores: FloatArray
-    confidence: float
-    source: Source
-    at: float
-    started: float
-    ended: float
-
-
-Result = Answered | Why
-
-
-@dataclass(eq=False, slots=True)
-class _Query:
-    single: FloatArray  # (C, H, W)
-    tiles: Sequence[FloatArray]  # (C, H', W') for each backup code; empty: they take the single's
-    result: asyncio.Future[Result]
-    story: QueryStory
-    request: str  # its id, for the log
-    answers: dict[JobId, tuple[_Job, TileAnswer]] = field(default_factory=dict)
-    collages: list[JobId] = field(default_factory=list)  # it was in, and that came back; for watchers
-    joints: list[JobId] = field(default_factory=list)  # parities it was in, and that came back
-
-
-@dataclass(eq=False, slots=True)
-class BackupJob:
-    """A collage that has come back, for those who watch. `used` grows as its answers are given."""
-
-    job: JobId
-    canvas: FloatArray  # (1, C, H, W), normalised
-    queries: tuple[QueryId, ...]
-    answers: dict[int, TileAnswer]  # by position; absent: unknown
-    capacity: int  # tiles
-    used: set[int] = field(default_factory=set)
-
-
-@dataclass(eq=False, slots=True)
-class _Job:
-    source: Source
-    worker: WorkerId
-    queries: tuple[QueryId, ...]
-    capacity: int
-    story: JobStory
-    canvas: FloatArray | None = None  # kept for watchers only
-
-
-@dataclass(eq=False, slots=True)
-class Executed:
-    """Jobs that gave an output. seconds: on their workers."""
-
-    count: int = 0
-    seconds: float = 0.0
 
 
 class Driver:
@@ -158,16 +86,15 @@ class Driver:
         self.drains = Drains(lambda worker: len(self.running(worker)))
         self.failures: dict[WorkerId, tuple[float, str]] = {}  # each worker's last: when, on the clock, and what
         self.executed: dict[tuple[Source, int], Executed] = {}  # by kind, and by queries in a job
-        self._single, self._batch = single, batch
-        self._backups = {(code.source, code.capacity): (index, code) for index, code in enumerate(backups)}
+        self._coding = Coding(single, backups, batch)
         self._clock: Clock = clock or LoopClock()
         self._on_collage = on_collage
         self._on_settled = on_settled
         self._engine: Engine | None = None
-        self._queries: dict[QueryId, _Query] = {}
-        self._jobs: dict[JobId, _Job] = {}
+        self._queries: dict[QueryId, Query] = {}
+        self._jobs: dict[JobId, Job] = {}
         self._collages: dict[JobId, BackupJob] = {}  # those with a query that is not settled
-        self._joints: dict[JobId, tuple[_Job, FloatArray]] = {}  # outputs that need the singles of a whole group
+        self._joints: dict[JobId, tuple[Job, FloatArray]] = {}  # outputs that need the singles of a whole group
         self._last_query = 0
         self._events: deque[tuple[Callable[..., Iterable[Action]], tuple[Any, ...]]] = deque()
         self._working = False
@@ -228,7 +155,7 @@ class Driver:
         notes, story = current_request.get(), QueryStory(query, self._clock.time())
         if notes is not None and notes.trace is not None:
             story.trace = notes.trace.query(story.entered)
-        self._queries[query] = _Query(single, tiles, result, story, "" if notes is None else notes.id)
+        self._queries[query] = Query(single, tiles, result, story, "" if notes is None else notes.id)
         submit = self.dispatcher.submit if digest is None else partial(self.dispatcher.submit, digest=digest)
         self._handle(submit, query, key, deadline, accept_degraded)
         return result
@@ -280,7 +207,7 @@ class Driver:
         done.count += 1
         done.seconds += seconds
         try:
-            answers = self._decode(kept, output)
+            answers = self._coding.decode(kept, output)
             kept.story.end(self._clock.time(), "done")
         except Exception as error:  # a ValueError says what is wrong; any other must not cost the queries either
             kept.story.end(self._clock.time(), "failed")
@@ -377,14 +304,14 @@ class Driver:
 
     def _start(self, start: Start) -> None:
         story = JobStory(start.job, start.source, start.worker, len(start.queries), self._clock.time())
-        job = self._jobs[start.job] = _Job(start.source, start.worker, start.queries, start.capacity, story)
+        job = self._jobs[start.job] = Job(start.source, start.worker, start.queries, start.capacity, story)
         for query in start.queries:
             if (kept := self._queries.get(query)) is not None:
                 kept.story.jobs.append(story)
                 if kept.story.trace is not None:
                     story.traces += (kept.story.trace,)
         try:
-            index, code = self._code(job)
+            index, code = self._coding.of(job)
             inputs = code.encode([self._tensor(query, index) for query in start.queries])  # (1, C, H, W)
             story.sent = self._clock.time()
             if start.source is Source.COLLAGE and self._on_collage is not None:
@@ -396,37 +323,13 @@ class Driver:
             _log.exception(text, start.worker, start.source, extra=self._concerning(job))
             self.job_failed(start.job, f"it could not be started: {error}")
 
-    def _code(self, job: _Job) -> tuple[int | None, Code]:
-        """The job's code, and its place among the backups'."""
-        if job.source.degraded:
-            return self._backups[job.source, job.capacity]
-        if len(job.queries) == 1:
-            return None, self._single
-        assert self._batch is not None  # or the dispatcher would not start such
-        return None, self._batch
-
     def _tensor(self, query: QueryId, index: int | None) -> FloatArray | None:
         kept = self._queries.get(query)
         if kept is None:
             return None
         return kept.single if index is None or not kept.tiles else kept.tiles[index]
 
-    def _decode(self, job: _Job, output: FloatArray) -> dict[int, TileAnswer]:
-        """Output -> answers by position. Raises ValueError for a wrong shape, and where one query gets no answer."""
-        _, code = self._code(job)
-        if not job.source.degraded and len(job.queries) > 1 and output.shape[:1] != (len(job.queries),):
-            raise ValueError(f"output has shape {output.shape}, and {len(job.queries)} singles were asked for")
-        answers = code.decode(output, range(len(job.queries)), {})
-        if job.source.joint:
-            if not np.isfinite(output).all():
-                raise ValueError("its values are not finite")
-            return {}  # they are read one by one, later
-        # A tile that is unknown is an answer of a kind; an output without a single number is not.
-        if not answers and (code.capacity == 1 or not np.isfinite(output).any()):
-            raise ValueError("its values are not finite, or no probabilities")
-        return answers
-
-    def _keep_joint(self, job: JobId, kept: _Job, output: FloatArray) -> None:
+    def _keep_joint(self, job: JobId, kept: Job, output: FloatArray) -> None:
         """Until one of its queries is settled: none is before the dispatcher has no more use for it."""
         for query in kept.queries:
             if (member := self._queries.get(query)) is not None:
@@ -442,7 +345,7 @@ class Driver:
                 for other, query in enumerate(kept.queries)
                 if other != position and (scores := self._single_scores(query)) is not None
             }
-            answer = self._code(kept)[1].decode(output, range(len(kept.queries)), present)[position]
+            answer = self._coding.of(kept)[1].decode(output, range(len(kept.queries)), present)[position]
         except Exception as error:  # nothing can be read; whoever asked must be told so in any case
             _log.warning("job %s: position %s could not be decoded: %r", job, position, error)
             return Outcome(False, 0.0)
@@ -455,16 +358,16 @@ class Driver:
         answers = kept.answers.values() if kept is not None else ()
         return next((answer.scores for job, answer in answers if not job.source.degraded), None)
 
-    def _concerning(self, job: _Job) -> dict[str, Any]:
+    def _concerning(self, job: Job) -> dict[str, Any]:
         """For a line in the log: the requests whose queries are in the job."""
         queries = (self._queries.get(query) for query in job.queries)
         return {"fields": {"requests": sorted({query.request for query in queries if query is not None})}}
 
-    def _resolve(self, query: _Query, result: Result) -> None:
+    def _resolve(self, query: Query, result: Result) -> None:
         if not query.result.done():  # it may have been cancelled a moment ago
             query.result.set_result(result)
 
-    def _settle(self, query: _Query, control: bool) -> None:
+    def _settle(self, query: Query, control: bool) -> None:
         if control:
             single = [answer for job, answer in query.answers.values() if not job.source.degraded]
             backup = [answer for job, answer in query.answers.values() if job.source.degraded]
@@ -480,7 +383,7 @@ class Driver:
             if not any(other in self._queries for other in seen.queries):
                 del self._collages[job]
 
-    def _keep_collage(self, job: JobId, kept: _Job, canvas: FloatArray, answers: dict[int, TileAnswer]) -> BackupJob:
+    def _keep_collage(self, job: JobId, kept: Job, canvas: FloatArray, answers: dict[int, TileAnswer]) -> BackupJob:
         """Keep it for watchers until the last of its queries is settled."""
         seen = BackupJob(job, canvas, kept.queries, answers, kept.capacity)
         for query in kept.queries:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collage.dispatch import JobId, QueryId
-from collage.serving._driver import BackupJob
+from collage.serving._kept import BackupJob
 
 
 @dataclass(frozen=True, slots=True)

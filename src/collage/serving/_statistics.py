@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from collage.dispatch import Source
-from collage.serving._driver import Executed
 from collage.serving._inputs import Classified, Stages
+from collage.serving._kept import Executed
 
 _BY_STAGE = {
     "queue": "queue",
