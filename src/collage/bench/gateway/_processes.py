@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from collage.bench._http import HttpPool
 from collage.bench.gateway._servers import HOST, Launch
@@ -76,6 +76,7 @@ async def running(started: Launch, port: int, where: Path) -> AsyncIterator[subp
         await _ready(started, port, process, log)
         yield process
     finally:
+        all_of_it = tree(process.pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         wait = asyncio.get_running_loop().run_in_executor
@@ -84,6 +85,7 @@ async def running(started: Launch, port: int, where: Path) -> AsyncIterator[subp
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await wait(None, process.wait)
+        _end(all_of_it)
 
 
 async def _ready(started: Launch, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -114,31 +116,38 @@ def free_ports() -> int:
         return port
 
 
+class _Process(NamedTuple):
+    parent: int
+    began: int  # in the system's own count: with the id it names one process for good
+    cpu: float  # seconds
+
+
+def tree(root: int) -> dict[int, _Process]:
+    """A process and all its descendants, by id; nothing where the system does not tell."""
+    there: dict[int, _Process] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = entry.read_text().rpartition(")")[2].split()
+            spent = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            there[int(entry.parent.name)] = _Process(int(fields[1]), int(fields[19]), spent)
+    found = {root: there[root]} if root in there else {}
+    while more := {pid: it for pid, it in there.items() if it.parent in found and pid not in found}:
+        found |= more
+    return found
+
+
 def tree_cpu(root: int) -> float:
     """CPU seconds that a process and all its descendants have spent; 0 where the system does not tell."""
-    parents: dict[int, int] = {}
-    spent: dict[int, float] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
-            continue
-        pid = int(entry.parent.name)
-        parents[pid] = int(fields[1])
-        spent[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    total, inside = 0.0, {root}
-    for pid in sorted(parents, key=lambda pid: _depth(pid, parents)):  # parents before their children
-        if pid == root or parents[pid] in inside:
-            inside.add(pid)
-            total += spent[pid]
-    return total
+    return sum(process.cpu for process in tree(root).values())
 
 
-def _depth(pid: int, parents: dict[int, int]) -> int:
-    depth = 0
-    while pid in parents and parents[pid] != pid and depth < len(parents):
-        pid, depth = parents[pid], depth + 1
-    return depth
+def _end(left: dict[int, _Process]) -> None:
+    """Those that outlive their parent, because they have a process group of their own."""
+    for pid, process in left.items():
+        with contextlib.suppress(OSError, IndexError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            if int(fields[19]) == process.began:
+                os.kill(pid, signal.SIGKILL)
 
 
 def process_cpu(pid: int) -> float:

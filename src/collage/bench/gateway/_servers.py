@@ -196,7 +196,12 @@ def _mlserver(python: str, model: LoadedModel, image: NDArray[np.float32], worke
 
 def _ray(python: str, model: LoadedModel, image: NDArray[np.float32], workers: int, port: int) -> Launch:
     fast = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
-    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    quiet = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "OMP_NUM_THREADS": "1",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(port + 1),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(port + 2),
+    }
     return Launch(
         [python, str(_RIVALS / "ray_app.py"), str(model.path), str(port), str(workers)],
         _clean(fast | quiet),
@@ -217,5 +222,9 @@ def _ray(python: str, model: LoadedModel, image: NDArray[np.float32], workers: i
 
 def _clean(more: dict[str, str]) -> dict[str, str]:
     """This environment without what belongs to this Python."""
-    left = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COLLAGE", "VIRTUAL_"))}
+    left = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "COLLAGE", "VIRTUAL_", "RAY_"))
+    }
     return left | more

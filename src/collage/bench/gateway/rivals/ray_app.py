@@ -34,7 +34,9 @@ class Onnx:
 
 if __name__ == "__main__":
     path, port, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    ray.init(
+        address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20
+    )
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     app = Onnx.options(
         num_replicas=workers,
