@@ -13,7 +13,7 @@ from collage.bench.fleet._edge_plan import EdgePlan, take_photo
 from collage.codes import make_code
 from collage.data import open_dataset
 from collage.dispatch import Outcome
-from collage.imaging import decode_image, normalise, to_tensor
+from collage.imaging import decode_image, normalise, to_tensor, useful_side
 from collage.serving.edge import canvas_of, jpeg_of, tile_of
 from collage.zoo import load_model, open_session
 
@@ -56,12 +56,13 @@ def show(plan: EdgePlan, count: int) -> Shows:
     code, grid = make_code(backup.card), backup.card.grid or 1
     assert backup.card.calibration is not None
     names = ours.get_inputs()[0].name, theirs.get_inputs()[0].name
+    side = useful_side(single.card.preprocessing, backup.card.preprocessing)  # as gateway and relay decode
     spent = {"single": 0.0, "collage": 0.0}
     canvas_bytes: list[int] = []
     found: list[Shown] = []
 
     def ask_single(file: bytes) -> str:
-        tensor = to_tensor(decode_image(file), single.card.preprocessing)[None]
+        tensor = to_tensor(decode_image(file, shorter=side), single.card.preprocessing)[None]
         began = time.thread_time()
         scores = ours.run(None, {names[0]: tensor})[0]
         spent["single"] += time.thread_time() - began
@@ -71,7 +72,7 @@ def show(plan: EdgePlan, count: int) -> Shows:
     for first in range(0, count, group):
         part = chosen[first : first + group]
         photos = [take_photo(Image.open(io.BytesIO(file.data)).convert("RGB"), plan.photo, rng) for file in part]
-        pictures = [decode_image(photo) for photo in photos]
+        pictures = [decode_image(photo, shorter=side) for photo in photos]
         tiles = [tile_of(picture, backup.card.preprocessing) for picture in pictures]
         canvas = jpeg_of(canvas_of(tiles, grid, backup.card.preprocessing), _QUALITY)
         canvas_bytes.append(len(canvas))

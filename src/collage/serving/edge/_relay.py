@@ -32,7 +32,7 @@ from collage.exceptions import (
     RequestRefused,
     Unavailable,
 )
-from collage.imaging import ImageLimits, decode_image, image_from_pixels
+from collage.imaging import ImageLimits, decode_image, image_from_pixels, useful_side
 from collage.serving._inputs import Classified, Encoded, ImageInput
 from collage.serving._inputs import Pixels as PixelsInput
 from collage.serving._settings import ServingSettings
@@ -161,10 +161,17 @@ class Relay:
         if card is None and self.settings.full == "original":
             return file, None
         if picture is None:
-            picture = decode_image(file, self._image_limits, field=field)
+            picture = decode_image(file, self._image_limits, field=field, shorter=self._shorter(known))
         if self.settings.full == "resized":
             file = jpeg_of(_shrunk(picture, known.model.input_shape), self.settings.quality)
         return file, None if card is None else tile_of(picture, card.preprocessing)
+
+    def _shorter(self, known: Known) -> int | None:
+        """Pixels of a picture's shorter side that are enough for all that is made of it; None: every one."""
+        sides = [] if known.card is None else [useful_side(known.card.preprocessing)]
+        if self.settings.full == "resized":
+            sides.append(max(known.model.input_shape[1:]))
+        return None if None in sides else max(side for side in sides if side is not None)
 
     def _submit(self, file: bytes, tile: Pixels | None, accept_degraded: bool, deadline: float | None) -> int:
         machine = self._machine
