@@ -142,7 +142,19 @@ def edge(
     with progress_bars(console) as told:
         rows, why = run_edge(plan, measured=measured, told=lambda share: told("measured", share))
     table = Table()
-    shown = [name for name in rows[0] if name not in {"images", "a_a", "collages_sent", "bytes_down"}]
+    shown = [
+        "how",
+        "up_mbit",
+        "way",
+        "bytes_up",
+        "p50_ms",
+        "p99_ms",
+        "by_collage",
+        "without_answer",
+        "a_o",
+        "radio_joule",
+        "edge_joule",
+    ]
     for name in shown:
         table.add_column(name, no_wrap=True)
     for row in rows:
