@@ -118,6 +118,43 @@ def test_a_start_that_fails_says_why(models: dict[str, Path], monkeypatch: pytes
     asyncio.run(main())
 
 
+def test_a_start_that_fails_leaves_no_model_running(models: dict[str, Path]) -> None:
+    async def main() -> None:
+        table = {"name": "other", "single": str(models["single"])}
+        app = GatewayApp(load_settings(single=str(models["single"]), policy="none", workers=1, models=[table]))
+
+        async def start() -> None:
+            raise SettingsError("ray_address: nothing answers")
+
+        first, other = app._models.served
+        first.plane.start = start  # type: ignore[method-assign]
+        (said,) = await live(app, None)
+        assert said["type"] == "lifespan.startup.failed"
+        assert list(other.plane.engine.workers.values()) == [None]
+
+    asyncio.run(main())
+
+
+def test_a_web_socket_is_refused(models: dict[str, Path]) -> None:
+    """`collage serve` knows none; another server may."""
+
+    async def main() -> None:
+        app = GatewayApp(load_settings(single=str(models["single"]), policy="none", workers=1))
+        said: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            said.append(message["type"])
+
+        scope = {"type": "websocket", "path": "/v1/classify", "headers": [], "query_string": b"", "subprotocols": []}
+        await app(scope, receive, send)
+        assert said == ["websocket.close"]
+
+    asyncio.run(main())
+
+
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray Serve's own settings
 def test_two_replicas_answer(models: dict[str, Path], png: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,7 @@ class GatewayApp:
         try:
             await self._models.start()
         except CollageError as error:
+            await self._models.stop()  # others may be up
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})

@@ -77,6 +77,9 @@ class Recorded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
+        if scope["type"] != "http":  # a web socket, which is refused: only other servers than ours know any
+            await self._app(scope, receive, send)
+            return
         request = self._record.begin(scope)
 
         async def recording(message: Message) -> None:
@@ -88,7 +91,7 @@ class Recorded:
         try:
             await self._app(scope, receive, recording)
         except Exception:
-            if not request.status and scope["type"] == "http":
+            if not request.status:
                 request.answered(500)  # which is answered further out
             raise
         finally:
