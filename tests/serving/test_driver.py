@@ -392,6 +392,21 @@ async def test_closing_answers_everyone_and_hears_no_more(stage: Stage) -> None:
 
 
 @staged
+async def test_closing_ends_every_story(stage: Stage) -> None:
+    """Those who watch jobs to their end would wait for ever."""
+    stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
+    stage.clock.now = 2.0
+    stage.dispatcher.on("tick", Reject(1, Why.DEADLINE), Settled(1, control=False))
+    stage.driver._tick()
+    stage.submit(2.0)
+    stage.clock.now = 3.0
+    stage.driver.close()
+    settled, open_ = stage.stories
+    assert [(job.ended, job.how) for job in settled.jobs] == [(3.0, "cancelled")]
+    assert (settled.outcome, settled.at, open_.outcome, open_.at) == (Why.DEADLINE, 2.0, Why.CANCELLED, 3.0)
+
+
+@staged
 async def test_an_answer_may_be_of_another_query_that_is_settled_later(stage: Stage) -> None:
     first = stage.submit(1, Start(1, "a", Source.SINGLE, (1,)))
     second = stage.driver.submit(image(1), [image(2)], digest=b"cat")

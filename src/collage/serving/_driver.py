@@ -162,7 +162,7 @@ class Driver:
 
     def close(self) -> None:
         """Every query still without an outcome is cancelled, and nothing that the engine says is heard any more."""
-        queries = list(self._queries.values())
+        now, queries, jobs = self._clock.time(), list(self._queries.values()), list(self._jobs.values())
         self._engine = None
         self._queries.clear()
         self._jobs.clear()
@@ -171,8 +171,14 @@ class Driver:
         self.workers_up.clear()
         if self._timer is not None:
             self._timer.cancel()
+        for job in jobs:
+            job.story.end(now, "cancelled")
         for query in queries:
+            if query.story.at is None:
+                query.story.end(now, Why.CANCELLED)
             self._resolve(query, Why.CANCELLED)
+            if self._on_settled is not None:
+                self._on_settled(query.story)
 
     def _taken(self, query: QueryId, result: asyncio.Future[Result]) -> None:
         if result.cancelled() and query in self._queries:
