@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from collage.exceptions import InvalidInput, ModelError, SettingsError, Unavailable, UnknownModel
 from collage.serving._dataplane import DataPlane
@@ -22,6 +22,13 @@ from collage.serving._settings import ServingSettings
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+
+class _Recipe(NamedTuple):
+    """What is kept of a version that was unloaded: how to load it again, and nothing of its workers and models."""
+
+    settings: ServingSettings
+    version_given: str | None
 
 
 class Models:
@@ -41,7 +48,7 @@ class Models:
         self._current = {first.name: first}
         self._leaving: list[Served] = []
         self._loading: list[tuple[str, str]] = []
-        self._unloaded: dict[tuple[str, str], Served] = {}
+        self._unloaded: dict[tuple[str, str], _Recipe] = {}
         self._watchers: list[tuple[Callable[[Served], None], Callable[[Served], None]]] = []
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -197,7 +204,7 @@ class Models:
 
     def _wanted(self, name: str, table: ModelSettings) -> tuple[ServingSettings, str | None]:
         """What to serve a model by, and its version where that is not the card's."""
-        known = self._current.get(name)
+        known: Served | _Recipe | None = self._current.get(name)
         known = known or next((old for (of, _), old in reversed(self._unloaded.items()) if of == name), None)
         version = None if known is None or table.single is not None else known.version_given
         if known is None and table.single is None:
@@ -226,7 +233,7 @@ class Models:
                 self._current[name] = self._versions[left[-1]]
             for key in gone:
                 old = self._versions.pop(key)
-                self._unloaded[key] = old
+                self._unloaded[key] = _Recipe(old.settings, old.version_given)
                 self._retire(old)
                 _log.info("%s: version %s is unloaded", *key)
 
