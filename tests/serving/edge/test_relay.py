@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import signal
@@ -19,6 +20,8 @@ import pytest
 from PIL import Image
 
 from collage.client import Client
+from collage.serving import load_settings
+from collage.serving.edge import _relay, make_edge_settings
 
 Start = Callable[..., str]
 
@@ -173,6 +176,37 @@ def test_an_uplink_that_is_down_is_said_and_may_come_and_go(start: Start, start_
     assert response.status_code == 503
     assert "down" in response.json()["error"]
     assert httpx.get(f"{url}/v2/health/ready").status_code == 503
+
+
+def test_an_edge_looks_again_whatever_it_was_told(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers as a collage-cnn's server may be none, and be one a moment later."""
+    monkeypatch.setattr(_relay, "_LOOK_SECONDS", 0.0)
+
+    async def main() -> None:
+        asked, thrice = 0, asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal asked
+            while head := await reader.readuntil(b"\r\n\r\n"):  # ends by an error, with its connection
+                if head.startswith(b"POST"):
+                    await reader.readexactly(2)
+                    body = b'[{"name":"x"}]'
+                else:
+                    body, asked = b'{"parameters":null}', asked + 1
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                if asked == 3:
+                    thrice.set()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        relay = _relay.Relay(make_edge_settings(upstream=gateway.url, collage=url), load_settings())
+        await relay.start()
+        async with asyncio.timeout(60):
+            await thrice.wait()
+        await relay.stop()
+        server.close()
+
+    asyncio.run(main())
 
 
 def test_the_collages_server_refuses_what_is_no_canvas(collage_url: str, models: dict[str, Path]) -> None:

@@ -14,10 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import numpy as np
 from PIL import Image
-from pydantic import ValidationError
 
 from collage.codes import TileAnswer
 from collage.dispatch import Outcome, Source
@@ -290,7 +288,7 @@ class Relay:
                     self._there = True
                 elif not self._there:
                     self._there = await self._uplink.reachable()
-            except (CollageError, httpx.HTTPError, ValidationError, ValueError, KeyError, IndexError) as error:
+            except Exception as error:  # whatever is up there may say anything, and be another the next time
                 if (why := f"{type(error).__name__}: {error}") != said:
                     _log.warning("upstream: %s", why)
                 said = why
