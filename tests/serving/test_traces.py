@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -17,11 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
+import httpx
 import pytest
 
 from collage.exceptions import SettingsError
 from collage.oip import METHODS, SERVICE
-from collage.serving import load_settings
+from collage.serving import GatewayApp, load_settings
 
 pytest.importorskip("opentelemetry.sdk")
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -226,6 +228,40 @@ def test_the_log_names_the_trace_and_the_last_spans_are_sent(
     lines = [json.loads(line) for line in errors.splitlines()]
     assert [line["trace"] for line in lines if line["logger"] == "collage.access"] == [caller.trace] * 3
     assert len([span for span in collector.of(caller.trace) if span.name == "query"]) == 3
+
+
+def test_another_servers_gateway_sends_its_last_spans_too(
+    models: dict[str, Path], collector: Collector, png: Any
+) -> None:
+    caller = Caller.new()
+
+    async def main() -> None:
+        app = GatewayApp(
+            load_settings(single=str(models["single"]), policy="none", workers=1, otlp_endpoint=collector.url)
+        )
+        said: asyncio.Queue[str] = asyncio.Queue()
+        over = asyncio.Event()
+
+        async def receive() -> Any:
+            if said.empty():
+                return {"type": "lifespan.startup"}
+            await over.wait()
+            return {"type": "lifespan.shutdown"}
+
+        async def send(message: Any) -> None:
+            said.put_nowait(message["type"])
+
+        life = asyncio.create_task(app({"type": "lifespan"}, receive, send))
+        while said.empty():
+            await asyncio.sleep(0)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+            answer = await client.post("/v1/classify", content=png(1), headers={"traceparent": caller.header()})
+            assert answer.status_code == 200
+        over.set()
+        await life
+
+    asyncio.run(main())
+    assert [span.name for span in collector.of(caller.trace)].count("query") == 1
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["dead", "never answers"])

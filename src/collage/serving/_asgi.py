@@ -27,6 +27,7 @@ class GatewayApp:
         self._gate = Gate(settings.max_held_bytes)
         gateway = make_gateway(self.plane, settings, self._gate)
         self._models = gateway.models
+        self._traces = gateway.traces
         self._app: ASGIApp = create_app(gateway)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,4 +49,6 @@ class GatewayApp:
             async with asyncio.timeout(self._drain_seconds):
                 await self._gate.empty()
         await self._models.stop()
+        if self._traces is not None:
+            self._traces.close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collage.serving._grpc_server import GrpcServer
 
 _BACKLOG = 2048
-_TRACES_SECONDS = 2.0  # for the last spans to be sent
 _CLOSE_SECONDS = 5  # for the last responses to be written, after every query has its outcome
 
 logger = logging.getLogger("collage.serving")
@@ -96,7 +95,7 @@ async def _run(
             renewing.cancel()
         await serving
         if gateway.traces is not None:
-            gateway.traces.close(_TRACES_SECONDS)
+            gateway.traces.close()
 
 
 class _Stop:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _MOST_WAITING = 8192  # spans; when as many wait for the collector, further ones are dropped
 _SEND_SECONDS = 1.0
 _COLLECTOR_SECONDS = 5.0  # it has to take a batch
+_CLOSE_SECONDS = 2.0  # for the last spans to be sent
 _LOOK_SECONDS = 1.0  # for jobs that have outlived their queries
 _PATH = "/v1/traces"
 _HEADERS = ("traceparent", "tracestate")
@@ -97,14 +98,14 @@ class Traces:
         span = self._tracer.start_span("request", notes.parent, SpanKind.SERVER, start_time=began)
         return RequestTrace(self._tracer, span, offset) if span.is_recording() else None
 
-    def close(self, seconds: float) -> None:
-        """Send what waits, for at most so long."""
+    def close(self) -> None:
+        """Send what waits; whoever stops waits at most two seconds for it."""
         for story, job in self._late:
             _job_span(self._tracer, story, job, time.monotonic())
         self._late.clear()
         closing = threading.Thread(target=self._provider.shutdown, name="collage-traces", daemon=True)
         closing.start()
-        closing.join(seconds)  # whatever is still being sent then is left to itself
+        closing.join(_CLOSE_SECONDS)  # whatever is still being sent then is left to itself
 
     def _settled(self, story: QueryStory) -> None:
         if story.trace is None:
