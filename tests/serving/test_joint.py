@@ -197,7 +197,7 @@ def test_the_driver_keeps_output_and_scores_until_it_is_asked() -> None:
         assert (job, position, outcome.known) == (3, 1, True)
         assert outcome.confidence == pytest.approx(np.exp(4) / (np.exp(4) + np.exp(-3) + 1), abs=1e-6)
         assert (await results[1]).scores.tolist() == [4, -3, 0]
-        assert driver._joints == {}
+        assert driver._joints._ended == {}
         assert driver._queries == {}
 
     driven(test)

@@ -44,6 +44,7 @@ from collage.serving._agreement import Agreement
 from collage.serving._clock import LoopClock
 from collage.serving._coding import Coding
 from collage.serving._drains import Drains
+from collage.serving._joints import Joints
 from collage.serving._kept import Answered, BackupJob, Clock, Executed, Job, Query, Result, Timer
 from collage.serving._story import JobStory, QueryStory
 from collage.serving.logs import current_request
@@ -94,7 +95,7 @@ class Driver:
         self._queries: dict[QueryId, Query] = {}
         self._jobs: dict[JobId, Job] = {}
         self._collages: dict[JobId, BackupJob] = {}  # those with a query that is not settled
-        self._joints: dict[JobId, tuple[Job, FloatArray]] = {}  # outputs that need the singles of a whole group
+        self._joints = Joints(self._coding, self._queries)
         self._last_query = 0
         self._events: deque[tuple[Callable[..., Iterable[Action]], tuple[Any, ...]]] = deque()
         self._working = False
@@ -223,7 +224,7 @@ class Driver:
             self._handle(self.dispatcher.failed, job, str(error))
             return
         if kept.source.joint:
-            self._keep_joint(job, kept, output)
+            self._joints.keep(job, kept, output)
             self._handle(self.dispatcher.completed, job, ())
             return
         for position, answer in answers.items():
@@ -298,7 +299,7 @@ class Driver:
                     seen.used.add(action.position)
                     self._show(seen)
             case Decode(job, position):
-                self._handle(self.dispatcher.decoded, job, position, self._read(job, position))
+                self._handle(self.dispatcher.decoded, job, position, self._joints.read(job, position))
             case Reject(query, why):
                 self._queries[query].story.end(self._clock.time(), why)
                 self._resolve(self._queries[query], why)
@@ -335,35 +336,6 @@ class Driver:
             return None
         return kept.single if index is None or not kept.tiles else kept.tiles[index]
 
-    def _keep_joint(self, job: JobId, kept: Job, output: FloatArray) -> None:
-        """Until one of its queries is settled: none is before the dispatcher has no more use for it."""
-        for query in kept.queries:
-            if (member := self._queries.get(query)) is not None:
-                member.joints.append(job)
-                self._joints[job] = (kept, output)
-
-    def _read(self, job: JobId, position: int) -> Outcome:
-        """The answer at a position of a joint job, out of its output and the singles' scores of all others."""
-        try:
-            kept, output = self._joints[job]
-            present = {
-                other: scores
-                for other, query in enumerate(kept.queries)
-                if other != position and (scores := self._single_scores(query)) is not None
-            }
-            answer = self._coding.of(kept)[1].decode(output, range(len(kept.queries)), present)[position]
-        except Exception as error:  # nothing can be read; whoever asked must be told so in any case
-            _log.warning("job %s: position %s could not be decoded: %r", job, position, error)
-            return Outcome(False, 0.0)
-        if (query := self._queries.get(kept.queries[position])) is not None:
-            query.answers[job] = (kept, answer)
-        return Outcome(True, answer.confidence)
-
-    def _single_scores(self, query: QueryId) -> FloatArray | None:
-        kept = self._queries.get(query)
-        answers = kept.answers.values() if kept is not None else ()
-        return next((answer.scores for job, answer in answers if not job.source.degraded), None)
-
     def _concerning(self, job: Job) -> dict[str, Any]:
         """For a line in the log: the requests whose queries are in the job."""
         queries = (self._queries.get(query) for query in job.queries)
@@ -382,8 +354,7 @@ class Driver:
         query.story.control = control
         if self._on_settled is not None:
             self._on_settled(query.story)
-        for job in query.joints:
-            self._joints.pop(job, None)
+        self._joints.settled(query)
         for job in query.collages:
             seen = self._collages[job]
             if not any(other in self._queries for other in seen.queries):
