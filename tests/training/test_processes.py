@@ -31,6 +31,7 @@ from collage.training import (  # noqa: E402
     make_net,
     train,
 )
+from collage.training._checkpoint import Place, resume, save  # noqa: E402
 from collage.training._run import _as_net  # noqa: E402
 from collage.training._single import to_planes  # noqa: E402
 from collage.training._teacher import plain_answers  # noqa: E402
@@ -158,18 +159,47 @@ def test_two_processes_learn_what_one_does(patterns: Path, tmp_path: Path) -> No
         assert float(own["accuracy"]) == pytest.approx(float(its["accuracy"]), abs=1 / 144 + 1e-9)
 
 
-def test_two_stop_together_and_one_goes_on(patterns: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_each_process_goes_on_with_its_own_random_numbers(tmp_path: Path, count: int) -> None:
+    """Dropout's. Of two that stopped, a third has none, and gets some that are nobody else's."""
+    states = []
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        states.append(torch.get_rng_state())
+
+    class Two(Team):
+        """All states, as they would be gathered."""
+
+        def gather(self, state: Any) -> Any:
+            return torch.stack(states)
+
+    generator = torch.Generator().manual_seed(1)
+    save(tmp_path / "checkpoint.pt", {}, generator, Place(3, 0.5, step=2), Two(Share(0, 2)))
+    found = []
+    for rank in range(count):
+        torch.manual_seed(7)
+        place = resume(tmp_path / "checkpoint.pt", {}, torch.Generator(), Team(Share(rank, count)))
+        assert (place.epoch, place.best, place.step) == (3, 0.5, 2)
+        found.append(torch.get_rng_state())
+    assert all(torch.equal(*pair) for pair in zip(found[:2], states, strict=False))
+    assert len({state.numpy().tobytes() for state in found}) == count
+
+
+def test_two_stop_together_and_two_or_one_go_on(patterns: Path, tmp_path: Path) -> None:
     config, out = tmp_path / "tiny.toml", tmp_path / "run"
     config.write_text(TOML.replace("DATASET", str(patterns)).replace("EPOCHS", "60"))
-    first = _start(config, out, "--processes", "2", "--threads", "1")
-    _read_until(first, "epoch    2/")
-    first.send_signal(signal.SIGTERM)
-    said, errors = first.communicate()
-    assert first.returncode == 128 + signal.SIGTERM
-    assert errors == f"stopped; the same command goes on from {out}\n"
-    saved = torch.load(out / "checkpoint.pt", weights_only=True)
-    assert 2 <= saved["epoch"] < 60
-    assert len(saved["torch_of_others"]) == 1
+    epochs = [0]
+    for _ in range(2):  # the second time it goes on as two
+        both = _start(config, out, "--processes", "2", "--threads", "1")
+        _read_until(both, f"epoch {epochs[-1] + 2:4d}/")
+        both.send_signal(signal.SIGTERM)
+        _, errors = both.communicate()
+        assert both.returncode == 128 + signal.SIGTERM
+        assert errors == f"stopped; the same command goes on from {out}\n"
+        saved = torch.load(out / "checkpoint.pt", weights_only=True)
+        assert epochs[-1] + 2 <= saved["epoch"] < 60
+        assert len(saved["torch_of_others"]) == 1
+        epochs.append(saved["epoch"])
 
     last = _start(config, out, "--threads", "1")
     said, errors = last.communicate()

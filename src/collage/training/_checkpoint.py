@@ -54,7 +54,8 @@ def resume(path: Path, parts: Mapping[str, Any], generator: torch.Generator, tea
     # Dropout's. The number of processes may be another.
     states = [saved["torch"], *saved.get("torch_of_others", ())]
     if team.share.rank < len(states):
-        torch.set_rng_state(states[team.share.rank])
+        # A copy, as torch reads a state from where its storage begins, which of a row is another's, or no state at all.
+        torch.set_rng_state(states[team.share.rank].clone())
     else:
         _reseed(seed + int(saved["epoch"]), team)
     return Place(int(saved["epoch"]), float(saved["best"]), *saved.get("within", ()))
@@ -73,7 +74,8 @@ def save(path: Path, parts: Mapping[str, Any], generator: torch.Generator, at: P
         return
     # At an epoch's border nothing of the task needs saving.
     saved: dict[str, Any] = {name: part.state_dict() for name, part in parts.items() if name != "task" or at.step}
-    saved |= {"generator": generator.get_state(), "torch": states[0], "torch_of_others": list(states[1:])}
+    own, *others = (state.clone() for state in states)
+    saved |= {"generator": generator.get_state(), "torch": own, "torch_of_others": others}
     saved |= {"epoch": at.epoch, "best": at.best, "within": (at.step, at.losses, at.seconds)}
     fresh = path.with_suffix(".tmp")
     torch.save(saved, fresh)
