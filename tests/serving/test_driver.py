@@ -402,7 +402,7 @@ async def test_closing_ends_every_story(stage: Stage) -> None:
     stage.clock.now = 3.0
     stage.driver.close()
     settled, open_ = stage.stories
-    assert [(job.ended, job.how) for job in settled.jobs] == [(3.0, "cancelled")]
+    assert [(job.ended, job.how) for job in settled.jobs] == [(3.0, "running")]
     assert (settled.outcome, settled.at, open_.outcome, open_.at) == (Why.DEADLINE, 2.0, Why.CANCELLED, 3.0)
 
 

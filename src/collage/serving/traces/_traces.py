@@ -101,7 +101,7 @@ class Traces:
     def close(self) -> None:
         """Send what waits; whoever stops waits at most two seconds for it."""
         for story, job in self._late:
-            _job_span(self._tracer, story, job, time.monotonic())
+            _job_span(self._tracer, story, job, time.monotonic() if job.ended is None else job.ended)
         self._late.clear()
         closing = threading.Thread(target=self._provider.shutdown, name="collage-traces", daemon=True)
         closing.start()
