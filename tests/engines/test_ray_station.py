@@ -88,8 +88,8 @@ class Place:
 class Stage:
     """A station that lives in a task."""
 
-    def __init__(self, recorder: Any, **place: Any) -> None:
-        self.place = Place(recorder, **place)
+    def __init__(self, recorder: Any, place: Place | None = None, **given: Any) -> None:
+        self.place = place or Place(recorder, **given)
         self.station = RayStation(self.place, "w0", {(Role.SINGLE, None): 0})
         self.task = asyncio.create_task(self.station.supervise())
 
@@ -212,6 +212,23 @@ def test_a_job_that_runs_for_too_long_has_its_actor_killed_and_made_again(record
         await actor.load.answer(Presence("node", 8, ""))
         await recorder.next("up")
         assert stage.place.killed == [(actor, True)]
+        await stage.end()
+
+    asyncio.run(main())
+
+
+def test_a_cluster_that_cannot_even_say_what_there_is_keeps_nobody_waiting(recorder: Any) -> None:
+    async def main() -> None:
+        place = Place(recorder, start_seconds=0.01)
+
+        async def room() -> str:
+            raise RayError("GCS is gone\n\nand a page of more")
+
+        place.room = room  # type: ignore[method-assign]
+        stage = Stage(recorder, place)
+        async with asyncio.timeout(30):
+            await stage.station.tried.wait()
+        assert stage.station.trouble == "it was not placed and ready within 0.01 s: GCS is gone"
         await stage.end()
 
     asyncio.run(main())

@@ -134,7 +134,7 @@ class RayEngine:
         return worker in self._stations
 
     def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
-        """Run the worker's model for `role` on inputs (1, C, H, W). A worker that is down fails the job.
+        """Run the worker's model for `role` on inputs (n, C, H, W). A worker that is down fails the job.
 
         Raises ValueError for an unknown worker, role or size, a busy worker, or inputs of another form.
         """

@@ -56,7 +56,7 @@ class RayWorker:
         watched.wait()
 
     def run(self, call: str, model: int, inputs: FloatArray, hold: float) -> tuple[str, float, FloatArray]:
-        """The call's own name, its seconds, and the model's output for inputs (1, C, H, W). hold: the least seconds."""
+        """The call's own name, its seconds, and the model's output for inputs (n, C, H, W). hold: the least seconds."""
         began = time.perf_counter()
         output = self._models[model].run(inputs)
         time.sleep(max(0.0, began + hold - time.perf_counter()))

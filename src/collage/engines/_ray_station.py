@@ -141,7 +141,10 @@ class RayStation:
     async def _say_late(self) -> None:
         await asyncio.sleep(self._place.start_seconds)
         if not self.tried.is_set():
-            room = await self._place.room()
+            try:
+                room = await self._place.room()
+            except Exception as error:  # of a cluster that is going, say: whoever waits for this worker must not
+                room = one_line(error)
             self.trouble = f"it was not placed and ready within {self._place.start_seconds:g} s: {room}"
             _log.warning("worker %s is not up: %s", self.name, self.trouble)
             self.tried.set()
