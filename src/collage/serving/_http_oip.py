@@ -18,7 +18,7 @@ from collage.serving._http_body import header, read_body
 from collage.serving._http_errors import json_response
 from collage.serving._oip_model import NOT_READY, server_metadata
 from collage.serving._oip_request import LENGTH_HEADER, parse_infer
-from collage.serving._oip_response import encode_response
+from collage.serving._oip_response import EncodedResponse, encode_response
 from collage.serving._served import Served
 from collage.serving.logs import note_id
 
@@ -53,7 +53,7 @@ class _Handlers:
         return json_response({"live": True})
 
     async def ready(self, _request: Request) -> Response:
-        return _ready({}, ready=self._gateway.ready)
+        return ready_response({}, ready=self._gateway.ready)
 
     async def metadata(self, request: Request) -> Response:
         served = self._find(request)
@@ -62,7 +62,7 @@ class _Handlers:
     async def model_ready(self, request: Request) -> Response:
         served = self._find(request)
         ready = served.plane.ready and not self._gateway.gate.closed
-        return _ready({"name": served.name}, ready=ready)
+        return ready_response({"name": served.name}, ready=ready)
 
     async def infer(self, request: Request) -> Response:
         gateway = self._gateway
@@ -75,21 +75,26 @@ class _Handlers:
                     parsed = parse_infer(body, header(request, _LENGTH_NAME), served.oip, gateway.settings)
                 note_id(parsed.id)
                 answers = await gateway.classify(request, served, parsed.images, parsed.options)
-        encoded = encode_response(parsed, answers, served.oip)
-        if encoded.json_size is None:
-            return Response(encoded.body, media_type="application/json")
-        headers = {LENGTH_HEADER: str(encoded.json_size)}
-        return Response(encoded.body, headers=headers, media_type="application/octet-stream")
+        return infer_response(encode_response(parsed, answers, served.oip))
 
     def _find(self, request: Request) -> Served:
         return self._gateway.models.find(*_named(request))
 
 
-def _named(request: Request) -> tuple[str, str | None]:
-    return request.path_params["model"], request.path_params.get("version")
+def infer_response(encoded: EncodedResponse) -> Response:
+    """JSON, or JSON and the tensors' bytes behind it."""
+    if encoded.json_size is None:
+        return Response(encoded.body, media_type="application/json")
+    headers = {LENGTH_HEADER: str(encoded.json_size)}
+    return Response(encoded.body, headers=headers, media_type="application/octet-stream")
 
 
-def _ready(said: dict[str, object], *, ready: bool) -> Response:
+def ready_response(said: dict[str, object], *, ready: bool, why: str = NOT_READY) -> Response:
+    """200, or 503 and why."""
     if ready:
         return json_response(said | {"ready": True})
-    return json_response(said | {"ready": False, "error": NOT_READY}, 503)
+    return json_response(said | {"ready": False, "error": why}, 503)
+
+
+def _named(request: Request) -> tuple[str, str | None]:
+    return request.path_params["model"], request.path_params.get("version")

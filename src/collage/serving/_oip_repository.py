@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from collage.exceptions import InvalidInput
 from collage.files import first_problem
 from collage.serving._model_settings import ModelSettings, check_model_name
+from collage.serving._oip_request import check_flag
 
 _FILES = "file:"
 
@@ -30,7 +31,7 @@ class LoadOrder(NamedTuple):
 
 def parse_index(body: bytes) -> bool:
     """An index request, which may be empty -> whether only models that are ready are wanted."""
-    return _flag(_object(body).get("ready", False), "ready")
+    return check_flag(_object(body).get("ready", False), "ready")
 
 
 def parse_load(body: bytes) -> LoadOrder:
@@ -58,7 +59,7 @@ def read_load(parameters: Mapping[str, Any]) -> LoadOrder:
             " 'backup'",
             field=f"parameters.{files[0][:80]}",
         )
-    keep = _flag(given.pop("keep", False), "parameters.keep")
+    keep = check_flag(given.pop("keep", False), "parameters.keep")
     if "name" in given:
         raise InvalidInput("the path says which model it is", field="parameters.name")
     try:
@@ -98,9 +99,3 @@ def _object(content: bytes, field: str = "body") -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidInput("the JSON must be an object", field=field)
     return found
-
-
-def _flag(value: object, field: str) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidInput("true or false is needed", field=field)
-    return value

@@ -130,7 +130,7 @@ def _data(tensor: dict[str, Any], parameters: dict[str, Any], tail: memoryview, 
 
 def _output(request: dict[str, Any], parameters: dict[str, Any], model: OipModel) -> tuple[bool, int]:
     """Whether the output goes as bytes, and how many classes of it are wanted by name (0: the tensor itself)."""
-    binary = _flag(parameters.get("binary_data_output", False), "parameters.binary_data_output")
+    binary = check_flag(parameters.get("binary_data_output", False), "parameters.binary_data_output")
     outputs = request.get("outputs", [])
     if not isinstance(outputs, list) or len(outputs) > 1:
         raise InvalidInput(f"a list of at most one tensor, {model.output_name!r}, is needed", field="outputs")
@@ -149,7 +149,7 @@ def _output(request: dict[str, Any], parameters: dict[str, Any], model: OipModel
     count = own.get("classification", 0)
     if type(count) is not int or count < 0:
         raise InvalidInput("a whole number from 0 is needed", field=f"{field}.parameters.classification")
-    binary = _flag(own.get("binary_data", binary), f"{field}.parameters.binary_data")
+    binary = check_flag(own.get("binary_data", binary), f"{field}.parameters.binary_data")
     return binary, min(count, len(model.classes))
 
 
@@ -165,7 +165,7 @@ def _options(parameters: dict[str, Any], settings: ServingSettings) -> QueryOpti
             raise InvalidInput(f"{microseconds:g}; microseconds from 0 (none) are needed", field=field)
         if microseconds > 0:
             deadline = min(microseconds / 1e6, settings.max_deadline)
-    accept = _flag(parameters.get("accept_degraded", True), "parameters.accept_degraded")
+    accept = check_flag(parameters.get("accept_degraded", True), "parameters.accept_degraded")
     return QueryOptions(accept_degraded=accept, deadline=deadline)
 
 
@@ -183,7 +183,8 @@ def _text(value: object, field: str) -> str:
     return value
 
 
-def _flag(value: object, field: str) -> bool:
+def check_flag(value: object, field: str) -> bool:
+    """Raises InvalidInput unless it is true or false."""
     if not isinstance(value, bool):
         raise InvalidInput("true or false is needed", field=field)
     return value

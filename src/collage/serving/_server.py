@@ -54,10 +54,10 @@ async def _run(
 ) -> None:
     stop = _Stop()
     tls = Tls.of(settings)
-    listening = _listen(settings.host, settings.port)
+    listening = bind(settings.host, settings.port)
     gate = Gate(settings.max_held_bytes)
     gateway = make_gateway(plane, settings, gate)
-    server = _Server(_config(gateway, tls))
+    server = Server(_config(gateway, tls))
     calls = _grpc(gateway, tls)
     with stop.on_signals(), listening:
         try:
@@ -142,7 +142,9 @@ async def _race(work: Awaitable[object], event: asyncio.Event) -> bool:
             await asyncio.wait((working,))
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
+    """uvicorn's, which leaves signals to us."""
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Ours are handled in `_run`; uvicorn would end the process by the signal, where a drained one exits with 0."""
@@ -185,7 +187,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     """Bound before anything is loaded, so that a taken port is said at once. Raises SettingsError."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -18,12 +18,15 @@ from collage.serving._http_body import read_body
 from collage.serving._http_classify import describe, parse_query
 from collage.serving._http_errors import exception_handlers, json_response
 from collage.serving._http_gate import Gate
+from collage.serving._http_oip import infer_response, ready_response
 from collage.serving._inputs import Encoded
 from collage.serving._oip_model import OipModel
 from collage.serving._oip_request import LENGTH_HEADER, parse_infer
 from collage.serving._oip_response import encode_response
 from collage.serving._settings import ServingSettings
 from collage.serving.edge._relay import Relay
+
+_NOBODY = "nothing answers at the uplink's end"
 
 
 def create_edge_app(relay: Relay, limits: ServingSettings) -> Starlette:
@@ -78,11 +81,7 @@ class _Handlers:
             answers = await self._relay.classify(
                 parsed.images, deadline=parsed.options.deadline, accept_degraded=parsed.options.accept_degraded
             )
-        encoded = encode_response(parsed, answers, model)
-        if encoded.json_size is None:
-            return Response(encoded.body, media_type="application/json")
-        headers = {LENGTH_HEADER: str(encoded.json_size)}
-        return Response(encoded.body, headers=headers, media_type="application/octet-stream")
+        return infer_response(encode_response(parsed, answers, model))
 
     async def counts(self, _request: Request) -> Response:
         return json_response(self._relay.counts())
@@ -91,10 +90,10 @@ class _Handlers:
         return json_response({"live": True})
 
     async def ready(self, _request: Request) -> Response:
-        return _ready({}, ready=self._relay.ready)
+        return ready_response({}, ready=self._relay.ready, why=_NOBODY)
 
     async def model_ready(self, request: Request) -> Response:
-        return _ready({"name": self._check(request).name}, ready=self._relay.ready)
+        return ready_response({"name": self._check(request).name}, ready=self._relay.ready, why=_NOBODY)
 
     async def index(self, _request: Request) -> Response:
         model = self._model()
@@ -123,7 +122,7 @@ class _Handlers:
         """The single upstream, as cameras see it. Raises Unavailable before it is known."""
         known = self._relay.known
         if known is None:
-            raise Unavailable("the models upstream are not known yet: nothing answers at the uplink's end")
+            raise Unavailable(f"the models upstream are not known yet: {_NOBODY}")
         model = known.model
         return OipModel(
             name=model.name,
@@ -143,9 +142,3 @@ class _Handlers:
         if version is not None and version != model.version:
             raise UnknownModel(f"{version!r} of {name!r} is not served here; {model.version!r} is", field="version")
         return model
-
-
-def _ready(said: dict[str, object], *, ready: bool) -> Response:
-    if ready:
-        return json_response(said | {"ready": True})
-    return json_response(said | {"ready": False, "error": "nothing answers at the uplink's end"}, 503)

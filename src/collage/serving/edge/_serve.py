@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import uvicorn
 from starlette.applications import Starlette
 
-from collage.exceptions import SettingsError
 from collage.serving._http_protocol import guarded
+from collage.serving._server import Server, bind
 from collage.serving._settings import ServingSettings, load_settings
 from collage.serving.edge._app import create_edge_app
 from collage.serving.edge._canvas_server import CanvasModel, create_canvas_app
@@ -40,13 +38,6 @@ def serve_canvas(
     asyncio.run(_serve(create_canvas_app(CanvasModel(model, threads), limits), limits, on_ready))
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Ours are handled below: a drained process exits with 0."""
-        yield
-
-
 async def _serve(app: Starlette, limits: ServingSettings, on_ready: Callable[[str], None]) -> None:
     config = uvicorn.Config(
         app,
@@ -58,18 +49,12 @@ async def _serve(app: Starlette, limits: ServingSettings, on_ready: Callable[[st
         limit_concurrency=limits.max_connections,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
-    server = _Server(config)
+    server = Server(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
-    with _listen(limits) as listening:
+    with bind(limits.host, limits.port) as listening:
+        listening.listen(limits.max_connections)  # before anybody is told
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         on_ready(f"http://{limits.host}:{listening.getsockname()[1]}")
         await serving
-
-
-def _listen(limits: ServingSettings) -> socket.socket:
-    try:
-        return socket.create_server((limits.host, limits.port), backlog=limits.max_connections)
-    except OSError as error:
-        raise SettingsError(f"port: {limits.host}:{limits.port} cannot be listened on ({error.strerror})") from None
