@@ -154,7 +154,7 @@ def test_a_trend_is_the_line_through_what_comes_after_settling() -> None:
 
 
 def test_a_finished_part_is_not_run_again(loop: asyncio.Runner, tmp_path: Path) -> None:
-    settings = SHORT.model_copy(update={"faults": ("kill-half",), "overload": None, "soak": None})
+    settings = SHORT.model_copy(update={"faults": ("kill-half",), "overload": None, "soak": None, "fuzz": None})
     journal = ChaosJournal(tmp_path / "chaos.jsonl", settings)
     journal.open()
     journal.add(_result("kill-half"))
