@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import resource
 import shlex
 import statistics
 import subprocess
@@ -48,7 +47,7 @@ class DdpPlan(_Section):
 
 
 class Run(NamedTuple):
-    """One training. seconds: of an epoch, the first left out; cpu_seconds: of all its processes, start-up included."""
+    """One training. seconds: of an epoch, in the median; the first, which warms up, is left out."""
 
     training: str
     kind: str  # accuracy or speed
@@ -60,8 +59,7 @@ class Run(NamedTuple):
     loss: float
     images: int  # of an epoch
     seconds: float
-    cpu_seconds: float
-    load_before: float  # runnable processes of the machine, in the mean of the minute before it began
+    load_before: float  # runnable processes of the machine in the minute before it began; the study's own count, too
 
 
 def load_ddp(path: Path) -> DdpPlan:
@@ -109,7 +107,7 @@ def _train(training: DdpTraining, kind: str, processes: int, *, seed: int, epoch
     command += ["--epochs", str(epochs), "--seed", str(seed), "--processes", str(processes), "--threads", str(threads)]
     command += ["--single", training.single] if training.single else []
     folder.mkdir(parents=True, exist_ok=True)
-    load, before = os.getloadavg()[0], _cpu()
+    load = os.getloadavg()[0]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise CollageError(f"{shlex.join(command[1:])} failed: {ended.stderr.strip().splitlines()[-1:]}")
@@ -122,14 +120,8 @@ def _train(training: DdpTraining, kind: str, processes: int, *, seed: int, epoch
         loss=float(rows[-1]["loss"]),
         images=training.limit - changed.data.validation,
         seconds=statistics.median(float(row["seconds"]) for row in rows[1:]),
-        cpu_seconds=_cpu() - before,
         load_before=load,
     )  # fmt: skip
-
-
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _test_accuracy(folder: Path) -> float:
@@ -169,7 +161,6 @@ def summarise_ddp(runs: Sequence[Run]) -> list[dict[str, Any]]:
                     "points_more": _spread([100 * (run.test - base[run.seed]) for run in learnt]),
                     "seconds_an_epoch": [round(run.seconds, 2) for run in timed],
                     "images_a_second": round(mine[0].images / statistics.median(run.seconds for run in timed), 1),
-                    "cpu_seconds": [round(run.cpu_seconds, 1) for run in timed],
                     "load_before": [round(run.load_before, 2) for run in timed],
                 }
             )
