@@ -55,7 +55,7 @@ class Run(NamedTuple):
     threads: int  # of each
     seed: int  # or the round
     validation: float
-    test: float
+    test: float | None  # accuracy; None of a timed one
     loss: float
     images: int  # of an epoch
     seconds: float
@@ -116,7 +116,7 @@ def _train(training: DdpTraining, kind: str, processes: int, *, seed: int, epoch
     return Run(
         settings.model.name, kind, processes, threads, seed,
         validation=float(rows[-1]["accuracy"]),
-        test=_test_accuracy(folder) if kind == "accuracy" else 0.0,
+        test=_test_accuracy(folder) if kind == "accuracy" else None,
         loss=float(rows[-1]["loss"]),
         images=training.limit - changed.data.validation,
         seconds=statistics.median(float(row["seconds"]) for row in rows[1:]),
@@ -146,19 +146,19 @@ def summarise_ddp(runs: Sequence[Run]) -> list[dict[str, Any]]:
     for name in dict.fromkeys(run.training for run in runs):
         mine = [run for run in runs if run.training == name]
         counts = list(dict.fromkeys(run.processes for run in mine))
-        base = {run.seed: run.test for run in mine if run.kind == "accuracy" and run.processes == counts[0]}
+        base = _tests(mine, counts[0])
         rows: list[dict[str, Any]] = []
         for count in counts:
-            learnt = [run for run in mine if run.kind == "accuracy" and run.processes == count]
+            tests = _tests(mine, count)
             timed = [run for run in mine if run.kind == "speed" and run.processes == count]
             rows.append(
                 {
                     "processes": count,
-                    "threads": learnt[0].threads,
-                    "test_accuracy": [round(run.test, 4) for run in learnt],
-                    "mean": round(statistics.mean(run.test for run in learnt), 4),
-                    "std": round(statistics.stdev(run.test for run in learnt), 4),
-                    "points_more": _spread([100 * (run.test - base[run.seed]) for run in learnt]),
+                    "threads": timed[0].threads,
+                    "test_accuracy": [round(test, 4) for test in tests.values()],
+                    "mean": round(statistics.mean(tests.values()), 4),
+                    "std": round(statistics.stdev(tests.values()), 4),
+                    "points_more": _spread([100 * (test - base[seed]) for seed, test in tests.items()]),
                     "seconds_an_epoch": [round(run.seconds, 2) for run in timed],
                     "images_a_second": round(mine[0].images / statistics.median(run.seconds for run in timed), 1),
                     "load_before": [round(run.load_before, 2) for run in timed],
@@ -168,6 +168,11 @@ def summarise_ddp(runs: Sequence[Run]) -> list[dict[str, Any]]:
             row["speed"] = round(row["images_a_second"] / rows[0]["images_a_second"], 3)
         found.append({"training": name, "images": mine[0].images, "seeds": len(base), "rows": rows})
     return found
+
+
+def _tests(runs: Sequence[Run], processes: int) -> dict[int, float]:
+    """Test accuracies by seed."""
+    return {run.seed: run.test for run in runs if run.test is not None and run.processes == processes}
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
