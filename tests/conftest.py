@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+# Tests press Ctrl-C on commands that they start. A shell makes what it starts in the background ignore it, and so would
+# all that is started from here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIDE = 16
 COUNTS = {"train": 48, "test": 10}  # images a class

@@ -65,6 +65,12 @@ def collage_url(start: Start, models: dict[str, Path]) -> str:
 
 
 @pytest.fixture(scope="module")
+def gateway(start_gateway: Any) -> Any:
+    """Without backups, lest it answers a late query of the relay's with a collage of its own."""
+    return start_gateway(policy="none")
+
+
+@pytest.fixture(scope="module")
 def first(start: Start, gateway: Any, collage_url: str) -> str:
     words = ["--mode", "collage-first", "--threshold", "0.55", "--window", "0.3"]
     return start("relay", "--upstream", gateway.url, "--collage", collage_url, *words)
