@@ -13,8 +13,8 @@ from collage.dispatch import JobId, Role, WorkerId
 from collage.engines._base import CancelEffect, EngineListener, FloatArray
 from collage.engines._models import Hold, Models, name_workers, number_files, pick_models
 from collage.engines._process import WorkerProcess
+from collage.engines._supervised import Supervised
 from collage.engines._wire import Frame, Kind, WireError
-from collage.exceptions import ModelError
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _BACKOFF_MOST = 5.0
 _LONG_LIFE = 5.0  # seconds; a worker that lived so long starts again with a short backoff
 
 
-class LocalEngine:
+class LocalEngine(Supervised["_Station"]):
     """Worker processes with ONNX Runtime on the CPU.
 
     models: an ONNX file per role, or several by the number of queries that their job can hold. workers: how many, each
@@ -56,11 +56,9 @@ class LocalEngine:
         self._models = models
         self._threads = threads
         self._start_seconds = start_seconds
-        self._stations = {name: self._station(name, roles) for name, roles in workers.items()}
         self._hung_seconds = hung_seconds
-        self._supervisors: dict[WorkerId, asyncio.Task[None]] = {}
-        self._leaving: set[asyncio.Task[None]] = set()  # of workers that were removed
         self._straggling: dict[WorkerId, tuple[float, float]] = {}  # (until, seconds per job)
+        super().__init__(workers)
 
     @property
     def workers(self) -> dict[WorkerId, int | None]:
@@ -70,57 +68,20 @@ class LocalEngine:
     async def start(self, listener: EngineListener) -> None:
         """Start the workers; returns when each is ready or has failed once. Raises ModelError where none is ready."""
         self._listener = listener
-        for station in self._stations.values():
-            station.tried.clear()
-        for station in self._stations.values():
-            self._supervise(station)
         try:
-            for station in self._stations.values():
-                await station.tried.wait()
-        except asyncio.CancelledError:
+            await self._start_all()
+        except BaseException:
             await self.stop()
             raise
-        if not any(station.ready for station in self._stations.values()):
-            why = next(iter(self._stations.values())).trouble
-            await self.stop()
-            raise ModelError(f"no worker could start: {why}")
-
-    def add(self, worker: WorkerId, roles: frozenset[Role]) -> None:
-        """Start another worker; `worker_up` follows once it is ready. Called after `start`.
-
-        Raises ValueError for a name in use, or roles without a model.
-        """
-        if worker in self._stations:
-            raise ValueError(f"there is a worker {worker} already")
-        station = self._stations[worker] = self._station(worker, roles)
-        self._supervise(station)
 
     def remove(self, worker: WorkerId) -> None:
-        """Stop a worker for good; `worker_down` is called at once if it was up, and what it ran is lost.
-
-        Raises ValueError for an unknown worker.
-        """
-        station = self._stations.pop(worker, None)
-        if station is None:
-            raise ValueError(f"no worker {worker}")
+        """See Supervised."""
+        super().remove(worker)
         self._straggling.pop(worker, None)
-        task = self._supervisors.pop(worker)
-        task.cancel()  # it kills and buries the process
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-        station.leave()
-
-    def removable(self, worker: WorkerId) -> bool:
-        """Whether it is there."""
-        return worker in self._stations
 
     def _station(self, name: WorkerId, roles: frozenset[Role]) -> _Station:
         models = pick_models(name, roles, self._models)
         return _Station(self, name, models, self._threads, self._start_seconds)
-
-    def _supervise(self, station: _Station) -> None:
-        task = asyncio.create_task(station.supervise(), name=f"collage worker {station.name}")
-        self._supervisors[station.name] = task
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -142,9 +103,7 @@ class LocalEngine:
 
         Raises ValueError for an unknown worker, role or size, a busy worker, or inputs of another form.
         """
-        station = self._stations.get(worker)
-        if station is None:
-            raise ValueError(f"no worker {worker}")
+        station = self._at(worker)
         station.submit(job, (role, capacity), inputs, self._draw(worker, role), self._hung_seconds)
 
     def cancel(self, job: JobId) -> None:
@@ -152,18 +111,13 @@ class LocalEngine:
 
     def straggle(self, worker: WorkerId, seconds_per_job: float, for_seconds: float) -> None:
         """Make a worker slow on purpose, for demonstrations. Raises ValueError for an unknown worker."""
-        if worker not in self._stations:
-            raise ValueError(f"no worker {worker}")
+        self._at(worker)
         self._straggling[worker] = (asyncio.get_running_loop().time() + for_seconds, seconds_per_job)
 
     async def stop(self) -> None:
         """Stop all workers. Idempotent. They hold nothing worth keeping, so they are killed."""
         self._listener = None
-        supervisors = [*self._supervisors.values(), *self._leaving]
-        self._supervisors.clear()
-        for task in supervisors:
-            task.cancel()
-        await asyncio.gather(*supervisors, return_exceptions=True)
+        await self._end_all()
 
     def _draw(self, worker: WorkerId, role: Role) -> float:
         hold = self.hold(worker, role) if self.hold else 0.0

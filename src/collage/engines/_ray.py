@@ -16,6 +16,7 @@ from collage.engines._base import CancelEffect, EngineListener, FloatArray
 from collage.engines._models import Hold, Models, name_workers, number_files, pick_models
 from collage.engines._ray_cluster import RayCluster, RayOptions, keep_sigterm, one_line
 from collage.engines._ray_station import RayStation
+from collage.engines._supervised import Supervised
 from collage.exceptions import ModelError, SettingsError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _T = TypeVar("_T")
 _CALL_SECONDS = 10.0  # that Ray has for a kill; a cluster that is gone does not answer
 
 
-class RayEngine:
+class RayEngine(Supervised[RayStation]):
     """Workers with ONNX Runtime on the nodes of a Ray cluster, as far apart as Ray's SPREAD puts them.
 
     models, workers, threads, hold, hung_seconds: as of `LocalEngine`. options: the cluster, and what a worker takes
@@ -68,9 +69,7 @@ class RayEngine:
         self._actors: Any = None  # Ray's class of them
         self._sent: dict[Path, Sent] = {}
         self._contents: dict[Path, Any] = {}  # in Ray's object store, here: as long as we live, for whoever comes up
-        self._stations = {name: self._station(name, roles) for name, roles in workers.items()}
-        self._supervisors: dict[WorkerId, asyncio.Task[None]] = {}
-        self._leaving: set[asyncio.Task[None]] = set()  # of workers that were removed
+        super().__init__(workers)
 
     @property
     def workers(self) -> dict[WorkerId, int | None]:
@@ -93,54 +92,17 @@ class RayEngine:
         try:
             await self._call(self._connect)
             keep_sigterm()
-            for station in self._stations.values():
-                station.tried.clear()
-                self._supervise(station)
-            for station in self._stations.values():
-                await station.tried.wait()
-            if not any(station.ready for station in self._stations.values()):
-                why = next(iter(self._stations.values())).trouble
-                raise ModelError(f"no worker could start: {why}")
+            await self._start_all()
         except BaseException:
             await self.stop()
             raise
-
-    def add(self, worker: WorkerId, roles: frozenset[Role]) -> None:
-        """Place another worker; `worker_up` follows once there is room for it and it is ready. Called after `start`.
-
-        Raises ValueError for a name in use, or roles without a model.
-        """
-        if worker in self._stations:
-            raise ValueError(f"there is a worker {worker} already")
-        station = self._stations[worker] = self._station(worker, roles)
-        self._supervise(station)
-
-    def remove(self, worker: WorkerId) -> None:
-        """Stop a worker for good; `worker_down` is called at once if it was up, and what it ran is lost.
-
-        Raises ValueError for an unknown worker.
-        """
-        station = self._stations.pop(worker, None)
-        if station is None:
-            raise ValueError(f"no worker {worker}")
-        task = self._supervisors.pop(worker)
-        task.cancel()  # it kills the actor
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-        station.go_down("it was removed")
-
-    def removable(self, worker: WorkerId) -> bool:
-        """Whether it is there."""
-        return worker in self._stations
 
     def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
         """Run the worker's model for `role` on inputs (n, C, H, W). A worker that is down fails the job.
 
         Raises ValueError for an unknown worker, role or size, a busy worker, or inputs of another form.
         """
-        station = self._stations.get(worker)
-        if station is None:
-            raise ValueError(f"no worker {worker}")
+        station = self._at(worker)
         hold = self.hold(worker, role) if self.hold else 0.0
         station.submit(job, (role, capacity), inputs, hold, self._hung_seconds)
 
@@ -150,11 +112,7 @@ class RayEngine:
     async def stop(self) -> None:
         """End all actors, and leave the cluster if `start` joined it. Idempotent."""
         self.listener = None
-        supervisors = [*self._supervisors.values(), *self._leaving]
-        self._supervisors.clear()
-        for task in supervisors:
-            task.cancel()
-        await asyncio.gather(*supervisors, return_exceptions=True)
+        await self._end_all()
         if self._calls is not None:
             await asyncio.shield(self._call(self._cluster.disconnect))
             self._calls.shutdown(wait=False)
@@ -214,7 +172,3 @@ class RayEngine:
 
     def _station(self, name: WorkerId, roles: frozenset[Role]) -> RayStation:
         return RayStation(self, name, number_files(pick_models(name, roles, self._models))[1])
-
-    def _supervise(self, station: RayStation) -> None:
-        task = asyncio.create_task(station.supervise(), name=f"collage worker {station.name}")
-        self._supervisors[station.name] = task

@@ -154,6 +154,10 @@ class RayStation:
         if actor is not None:
             await asyncio.shield(self._place.kill(actor, again=False))
 
+    def leave(self) -> None:
+        """It was removed."""
+        self.go_down("it was removed")
+
     def go_down(self, why: str) -> None:
         """It is gone, and with it what it ran; said once."""
         was_ready, self.node, self.process = self.ready, None, None
