@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
+from collage.cli._resumable import Fresh, Out, Report, Runs, config_name, wide_console
 
+if TYPE_CHECKING:
     from collage.bench import BenchSettings, Journal
 
 _TABLE_WIDTH = 130
@@ -24,16 +23,15 @@ def register(app: typer.Typer) -> None:
 
 def _bench(
     config: Annotated[Path, typer.Option(help="The experiment: a TOML file, such as experiments/tail-live.toml.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results"),
-    runs: Annotated[Path, typer.Option(help="Folder for what an unfinished run has so far.")] = Path("runs"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again instead of going on.")] = False,
-    report: Annotated[bool, typer.Option("--report", help="Only report what has been run so far.")] = False,
+    out: Out = Path("results"),
+    runs: Runs = Path("runs"),
+    fresh: Fresh = False,
+    report: Report = False,
 ) -> None:
     """Run policies side by side on real workers, and write a table and a picture.
 
     Ctrl-C stops it; the same command goes on where it was.
     """
-    from rich.console import Console
 
     from collage.bench import Journal, experiment_id, load_bench, report_bench, terminal_table
 
@@ -42,12 +40,11 @@ def _bench(
     if fresh and not report:
         journal.path.unlink(missing_ok=True)
     journal.open()
-    console = Console()
-    console = Console(width=max(console.width, _TABLE_WIDTH))  # lines that wrap are better than figures cut off
+    console = wide_console(_TABLE_WIDTH)
     if not report and not _run(settings, journal):
         console.print(f"stopped with {len(journal.done)} turns done; the same command goes on from there")
         raise typer.Exit(130)
-    command = f"collage bench --config {config.name if config.is_absolute() else config}"
+    command = f"collage bench --config {config_name(config)}"
     rows, paths = report_bench(settings, journal, out, command=command)
     console.print(terminal_table(rows))
     console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)
@@ -60,6 +57,7 @@ def _run(settings: BenchSettings, journal: Journal) -> bool:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from collage.bench import Step, run_bench
+    from collage.serving import loop_factory
 
     columns = (
         TextColumn("{task.description:<48}"),
@@ -76,20 +74,10 @@ def _run(settings: BenchSettings, journal: Journal) -> bool:
             label = f"block {turn.block + 1}/{settings.blocks} {turn.straggler} load {turn.load:g} {turn.policy}"
             bar.update(task, completed=step.done, description=f"{label} (again)" if step.beyond else label)
 
-        try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:  # the gateway's own event loop: its timers and sockets are part of what is measured
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(run_bench(settings, journal, on_step))
         except KeyboardInterrupt:
             return False
         bar.update(task, completed=settings.seconds, description="done")
     return True
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The gateway's own event loop: its timers and sockets are part of what is measured."""
-    try:
-        import uvloop
-    except ImportError:  # not everywhere
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory

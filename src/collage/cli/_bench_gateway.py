@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collage.cli._resumable import Fresh, Out, Report, RunsAndLogs, config_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,12 +32,10 @@ def bench_gateway(
         typer.Option(envvar="COLLAGE_RIVALS", help="What scripts/make-rival-servers.sh made; others are left out."),
     ] = Path(".rivals"),
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds, instead of the file's.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results"),
-    runs: Annotated[Path, typer.Option(help="Folder for what an unfinished run has so far, and for logs.")] = Path(
-        "runs"
-    ),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again instead of going on.")] = False,
-    report: Annotated[bool, typer.Option("--report", help="Only report what has been run so far.")] = False,
+    out: Out = Path("results"),
+    runs: RunsAndLogs = Path("runs"),
+    fresh: Fresh = False,
+    report: Report = False,
 ) -> None:
     """Serve the same model by Collage, by other servers, and by nobody, and compare what a query costs.
 
@@ -62,7 +62,7 @@ def bench_gateway(
         console.print(f"stopped; {journal.path} keeps what is done, and the same command goes on from there")
         raise typer.Exit(130)
     costs = measure_costs(load_model(settings.single), load_model(settings.backup))
-    command = f"collage bench-gateway --config {config.name if config.is_absolute() else config}"
+    command = f"collage bench-gateway --config {config_name(config)}"
     paths = write(settings, journal.results, costs, out, command=command)
     rows = summarise(journal.results)
     console.print(_table(rows))
@@ -79,7 +79,7 @@ def _run(settings: GatewaySettings, journal: GatewayJournal, folder: Path, rival
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from collage.bench.gateway import Session, missing, run_gateway, seconds_of, sessions
-    from collage.cli._loop import loop_factory
+    from collage.serving import loop_factory
 
     absent = missing(settings, rivals)
     left = [s for s in sessions(settings) if s.server not in absent and s not in journal]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collage.cli._resumable import Fresh, Out, Report, RunsAndLogs, config_name
 from collage.exceptions import SettingsError
 
 if TYPE_CHECKING:
@@ -31,12 +32,10 @@ def chaos(
     ] = None,
     fault: Annotated[list[str] | None, typer.Option(help="A fault; may be repeated (default: all).")] = None,
     soak_seconds: Annotated[float | None, typer.Option(help="How long the soak lasts, instead of the file's.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results"),
-    runs: Annotated[Path, typer.Option(help="Folder for what an unfinished run has so far, and for logs.")] = Path(
-        "runs"
-    ),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again instead of going on.")] = False,
-    report: Annotated[bool, typer.Option("--report", help="Only report what has been run so far.")] = False,
+    out: Out = Path("results"),
+    runs: RunsAndLogs = Path("runs"),
+    fresh: Fresh = False,
+    report: Report = False,
 ) -> None:
     """Do to a real gateway under load what production does, and account for every query.
 
@@ -64,7 +63,7 @@ def chaos(
     if not report and not _run(settings, journal, runs / settings.name, parts):
         console.print(f"stopped; {journal.path} keeps what is done, and the same command goes on from there")
         raise typer.Exit(130)
-    command = f"collage chaos --config {config.name if config.is_absolute() else config}"
+    command = f"collage chaos --config {config_name(config)}"
     paths = write_chaos(settings, journal, out, command=command)
     if journal.faults:
         console.print(_table(journal))

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-_Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+from collage.cli._resumable import Out, Runs, config_name, wide_console
+
+_COLUMNS = 150  # of tables with all that was measured
 _Together = Annotated[Path, typer.Option(help="File of all such studies; this one's part of it is written.")]
 
 _CONFIGS = ["gateways", "gateways-skew", "gateways-trace"]
@@ -22,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 @fleet.command()
 def elastic(
-    out: _Out = Path("results/elastic"),
+    out: Out = Path("results/elastic"),
     together: _Together = Path("results/fleet.json"),
     step_seconds: float = typer.Option(60.0, min=5, help="Seconds of each step of the load."),
     load: float = typer.Option(1.5, min=0.1, help="Workers that the first step keeps busy."),
@@ -53,14 +55,13 @@ def gateways(
         list[Path] | None,
         typer.Option(help="An experiment's file; may be given again. Absent: experiments/fleet/gateways*.toml."),
     ] = None,
-    out: _Out = Path("results/gateways"),
+    out: Out = Path("results/gateways"),
     together: _Together = Path("results/fleet.json"),
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Points at a time, each on a core of its own.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="A first look: fewer queries, one seed.")] = False,
-    runs: Annotated[Path, typer.Option(help="Folder for what an unfinished run has so far.")] = Path("runs"),
+    runs: Runs = Path("runs"),
 ) -> None:
     """Several gateways before one pool of workers, in virtual time: what they share, and what that is worth."""
-    from rich.console import Console
 
     from collage.bench.fleet import gateway_rows, update_fleet_json, write_gateways
     from collage.bench.simulated import PointJournal, load_experiment, points, terminal_table
@@ -68,8 +69,7 @@ def gateways(
 
     files = config or [Path("experiments/fleet") / f"{name}.toml" for name in _CONFIGS]
     experiments = [load_experiment(path) for path in files]  # all of them, before any is run
-    console = Console()
-    console = Console(width=max(console.width, 150))
+    console = wide_console(_COLUMNS)
     found, paths = [], []
     for path, experiment in zip(files, experiments, strict=True):
         size = experiment.size("quick" if quick else "usual")
@@ -81,7 +81,7 @@ def gateways(
             raise typer.Exit(130)
         rows, merged = done
         console.print(terminal_table(rows, title=experiment.title))
-        command = f"collage fleet gateways --config {path.name if path.is_absolute() else path}{' --quick' * quick}"
+        command = f"collage fleet gateways --config {config_name(path)}{' --quick' * quick}"
         paths += write_gateways(out, experiment, size, rows, merged, command=command)
         found += gateway_rows(rows, command)
     update_fleet_json(together, "gateways", found)
@@ -91,7 +91,7 @@ def gateways(
 @fleet.command()
 def ddp(
     config: Annotated[Path, typer.Option(help="The study's file.")] = Path("experiments/fleet/ddp.toml"),
-    out: _Out = Path("results/ddp"),
+    out: Out = Path("results/ddp"),
     together: _Together = Path("results/fleet.json"),
     runs: Annotated[Path, typer.Option(help="Folder for the trainings; what is done is not done again.")] = Path(
         "runs/ddp"
@@ -106,9 +106,7 @@ def ddp(
     plan, console = load_ddp(config), Console()
     with progress_bars(console) as told:
         done = run_ddp(plan, runs, lambda share: told("trainings", share))
-    found, paths = write_ddp(
-        done, out, plan, f"collage fleet ddp --config {config.name if config.is_absolute() else config}"
-    )
+    found, paths = write_ddp(done, out, plan, f"collage fleet ddp --config {config_name(config)}")
     update_fleet_json(together, "ddp", found)
     for training in found["trainings"]:
         for row in training["rows"]:
@@ -122,7 +120,7 @@ def ddp(
 @fleet.command()
 def edge(
     config: Annotated[Path, typer.Option(help="The study's file.")] = Path("experiments/fleet/edge.toml"),
-    out: _Out = Path("results/edge"),
+    out: Out = Path("results/edge"),
     together: _Together = Path("results/fleet.json"),
     measured: Annotated[
         bool,
@@ -130,15 +128,13 @@ def edge(
     ] = True,
 ) -> None:
     """Cameras behind a thin uplink: everything sent, a collage beside it, the collage first. Measured and simulated."""
-    from rich.console import Console
     from rich.table import Table
 
     from collage.bench.fleet import load_edge_plan, run_edge, update_fleet_json, write_edge
     from collage.cli._bars import progress_bars
 
     plan = load_edge_plan(config)
-    console = Console()
-    console = Console(width=max(console.width, 150))
+    console = wide_console(_COLUMNS)
     with progress_bars(console) as told:
         rows, why = run_edge(plan, measured=measured, told=lambda share: told("measured", share))
     table = Table()
@@ -163,7 +159,7 @@ def edge(
     if why is not None:
         console.print(f"nothing was measured: {why}")
     flags = "" if measured else " --no-measure"
-    command = f"collage fleet edge --config {config.name if config.is_absolute() else config}{flags}"
+    command = f"collage fleet edge --config {config_name(config)}{flags}"
     paths = write_edge(plan, rows, why, out, command)
     update_fleet_json(together, "edge", [row | {"command": command} for row in rows])
     console.print("written: " + ", ".join(map(str, [*paths, together])), soft_wrap=True)
@@ -171,7 +167,7 @@ def edge(
 
 @fleet.command()
 def ray(
-    out: _Out = Path("results/ray"),
+    out: Out = Path("results/ray"),
     together: _Together = Path("results/fleet.json"),
     calm_seconds: float = typer.Option(40.0, min=2, help="Seconds before the node is killed, and after each step."),
     load: float = typer.Option(1.6, min=0.1, help="Workers that singles keep busy, of four."),

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from collage.cli._resumable import Out, config_name
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -15,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def overhead(
     config: Annotated[Path, typer.Option("--config", "-c", help="The experiment, such as experiments/overhead.toml.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results"),
+    out: Out = Path("results"),
 ) -> None:
     """Measure a single, collages, batches and cheap singles, and say from which overhead a call on which is right.
 
@@ -32,7 +34,7 @@ def overhead(
     with Progress(console=console) as bar:
         task = bar.add_task("calls", total=1.0)
         result = measure_overhead(settings, lambda share: bar.update(task, completed=share))
-    command = f"collage overhead --config {config.name if config.is_absolute() else config}"
+    command = f"collage overhead --config {config_name(config)}"
     paths = write_overhead(settings, result, out / settings.name, command=command)
     console.print(Markdown(overhead_table(result)))
     console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collage.cli._resumable import Fresh, Runs, config_name, wide_console
 from collage.cli._simulate_flags import Cancel, Stragglers
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def simulate(
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Points at a time, each on a core of its own.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="A first look: fewer queries, one seed; into runs/.")] = False,
     full: Annotated[bool, typer.Option("--full", help="The file's full size.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again instead of going on.")] = False,
-    runs: Annotated[Path, typer.Option(help="Folder for what an unfinished run has so far.")] = Path("runs"),
+    fresh: Fresh = False,
+    runs: Runs = Path("runs"),
     policies: Annotated[
         str, typer.Option(help="Presets, separated by commas.")
     ] = "none,hedge,cheap,collage,collage-dedicated",
@@ -71,13 +72,10 @@ def simulate(
 
     With --config, experiments from files: tables, figures, and on Ctrl-C the same command goes on where it was.
     """
-    from rich.console import Console
-
     from collage.cli._simulate_flags import from_flags
     from collage.exceptions import SettingsError
 
-    console = Console()
-    console = Console(width=max(console.width, _WIDTH))  # lines that wrap are better than figures cut off
+    console = wide_console(_WIDTH)
     if quick and full:
         raise SettingsError("--quick, --full: one of them")
     if config is not None:
@@ -105,7 +103,7 @@ def _from_files(
         home = runs / "quick" if size == "quick" else Path("results")
         folder = (out or home) / experiment.name if out is None or config.is_dir() else out
         flags = "" if size == "usual" else f" --{size}"
-        command = f"collage simulate --config {path.name if path.is_absolute() else path}{flags}"
+        command = f"collage simulate --config {config_name(path)}{flags}"
         chosen = experiment.size(size)  # type: ignore[arg-type]
         _one(experiment, chosen, jobs, runs / f"{experiment.name}.points.jsonl", fresh, folder, command, console)
 

@@ -3,6 +3,7 @@
 from collage.serving._agreement import Agreement
 from collage.serving._asgi import GatewayApp
 from collage.serving._dataplane import DataPlane
+from collage.serving._event_loop import loop_factory
 from collage.serving._inputs import Classified, Encoded, ImageInput, Pixels, Tensor
 from collage.serving._seen import CollageSeen, TileSeen
 from collage.serving._server import serve
@@ -23,5 +24,6 @@ __all__ = [
     "TileSeen",
     "load_settings",
     "logs_written",
+    "loop_factory",
     "serve",
 ]

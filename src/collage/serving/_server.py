@@ -15,6 +15,7 @@ import uvicorn
 
 from collage.exceptions import SettingsError
 from collage.serving._dataplane import DataPlane
+from collage.serving._event_loop import loop_factory
 from collage.serving._gateway import Gateway
 from collage.serving._http_app import create_app, make_gateway
 from collage.serving._http_gate import Gate
@@ -45,7 +46,7 @@ def serve(
     queries are answered; before it `on_grpc` with gRPC's HOST:PORT, where that is served. Raises SettingsError where an
     address cannot be listened on, ModelError where a model does not fit or no worker could load it.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_run(settings, plane or DataPlane(settings), on_ready or _say_ready, on_grpc or _say_grpc))
 
 
@@ -176,15 +177,6 @@ def _config(gateway: Gateway, tls: Tls | None) -> uvicorn.Config:
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type] # any number of seconds is good
         timeout_graceful_shutdown=_CLOSE_SECONDS,
     )
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - not everywhere
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 def bind(host: str, port: int) -> socket.socket:
