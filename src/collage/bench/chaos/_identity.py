@@ -6,7 +6,6 @@ The number is ten squares of 4 x 4 pixels, black or white; a model averages each
 
 from __future__ import annotations
 
-import hashlib
 import io
 from functools import cache
 from pathlib import Path
@@ -16,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from collage.dispatch import Role
+from collage.bench._toy_models import save_toy
 from collage.imaging import Preprocessing
-from collage.zoo import ModelCard
 
 NUMBERS = 1024
 _BITS = 10
@@ -100,20 +98,11 @@ def _save(folder: Path, name: str, grid: int, single: str | None) -> str:
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)],
         constants,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    data = model.SerializeToString()
-    (folder / f"{name}.onnx").write_bytes(data)
-    digest = hashlib.sha256(data).hexdigest()
-    card = ModelCard(
-        name=name,
-        version="1",
-        role=Role.SINGLE if grid == 1 else Role.COLLAGE,
-        file=f"{name}.onnx",
-        sha256=digest,
+    return save_toy(
+        folder,
+        graph,
         preprocessing=Preprocessing(size=SIDE, channels=1, mean=(0.0,), std=(1.0,)),
         classes=[label_of(number) for number in range(NUMBERS)],
-        grid=None if grid == 1 else grid,
-        single_sha256=single,
+        grid=grid,
+        single=single,
     )
-    (folder / f"{name}.json").write_text(card.model_dump_json(indent=1), "utf-8")
-    return digest

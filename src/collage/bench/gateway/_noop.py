@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collage.dispatch import Role
+from collage.bench._toy_models import save_toy
 from collage.zoo import ModelCard
 
 
@@ -53,21 +52,6 @@ def _save(folder: Path, like: ModelCard, grid: int, single: str | None) -> str:
             constant("shape", [0, *rows]),
         ],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    data = model.SerializeToString()
-    (folder / f"{name}.onnx").write_bytes(data)
-    digest = hashlib.sha256(data).hexdigest()
-    card = ModelCard(
-        name=name,
-        version="1",
-        role=Role.SINGLE if grid == 1 else Role.COLLAGE,
-        file=f"{name}.onnx",
-        sha256=digest,
-        preprocessing=preprocessing,
-        classes=like.classes,
-        grid=None if grid == 1 else grid,
-        unknown=grid > 1,
-        single_sha256=single,
+    return save_toy(
+        folder, graph, preprocessing=preprocessing, classes=like.classes, grid=grid, unknown=grid > 1, single=single
     )
-    (folder / f"{name}.json").write_text(card.model_dump_json(indent=1), "utf-8")
-    return digest
