@@ -73,26 +73,18 @@ def run_point(
     simulator.begin(fleet)
     simulator.run()
     (stats, computed, began), (later, in_the_end, ended) = marks
-    busy, whole = in_the_end - computed, scenario.workers * (ended - began)
-    return PointResult(
+    result = _measured(
+        tally,
+        scenario,
         queries=queries,
-        latencies=tally.latencies.build(),
-        rounds=tally.rounds.build(),
-        answered=dict(tally.answered),
-        refused=dict(tally.refused),
-        right_given=tally.right_given,
-        right_single=tally.right_single,
-        images=tally.images,
-        gained={image: net for image, net in sorted(tally.gained.items()) if net},
+        busy=in_the_end - computed,
+        seconds=ended - began,
         single_seconds=later.single_seconds - stats.single_seconds,
         extra_seconds=later.extra_seconds - stats.extra_seconds,
-        busy_seconds=busy,
-        fleet_seconds=whole,
-        joules=busy * scenario.power.busy + (whole - busy) * scenario.power.idle,
         backups_sent=later.backups_sent - stats.backups_sent,
         tiles_sent=later.tiles_sent - stats.tiles_sent,
-        shared=later.shared - stats.shared,
     )
+    return replace(result, shared=later.shared - stats.shared)
 
 
 def _run_several(
@@ -137,11 +129,40 @@ def _run_several(
     loop.begin(pool)
     loop.run()
     (stats, computed, extra, began), (later, in_the_end, extra_in_the_end, ended) = marks
-    busy, whole = in_the_end - computed, scenario.workers * (ended - began)
+    busy = in_the_end - computed
 
     def sent(name: str) -> int:
         return sum(getattr(after, name) - getattr(before, name) for before, after in zip(stats, later, strict=True))
 
+    result = _measured(
+        tally,
+        scenario,
+        queries=queries,
+        busy=busy,
+        seconds=ended - began,
+        # By when a job began, and of computing only: time that it waited at a worker is no work.
+        single_seconds=busy - (extra_in_the_end - extra),
+        extra_seconds=extra_in_the_end - extra,
+        backups_sent=sent("backups_sent"),
+        tiles_sent=sent("tiles_sent"),
+    )
+    return replace(result, busiest=loop.busiest.build(), moved=pool.moved)
+
+
+def _measured(
+    tally: Tally,
+    scenario: Scenario,
+    *,
+    queries: int,
+    busy: float,
+    seconds: float,
+    single_seconds: float,
+    extra_seconds: float,
+    backups_sent: int,
+    tiles_sent: int,
+) -> PointResult:
+    """What came of the counted queries. busy: worker-seconds; seconds: for which the counting lasted."""
+    whole = scenario.workers * seconds
     return PointResult(
         queries=queries,
         latencies=tally.latencies.build(),
@@ -152,16 +173,13 @@ def _run_several(
         right_single=tally.right_single,
         images=tally.images,
         gained={image: net for image, net in sorted(tally.gained.items()) if net},
-        # By when a job began, and of computing only: time that it waited at a worker is no work.
-        single_seconds=busy - (extra_in_the_end - extra),
-        extra_seconds=extra_in_the_end - extra,
+        single_seconds=single_seconds,
+        extra_seconds=extra_seconds,
         busy_seconds=busy,
         fleet_seconds=whole,
         joules=busy * scenario.power.busy + (whole - busy) * scenario.power.idle,
-        backups_sent=sent("backups_sent"),
-        tiles_sent=sent("tiles_sent"),
-        busiest=loop.busiest.build(),
-        moved=pool.moved,
+        backups_sent=backups_sent,
+        tiles_sent=tiles_sent,
     )
 
 
