@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from collage.data import PixelSet
 from collage.nets import LearnedNet
+from collage.training._groups import draw_groups
 from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
 from collage.training._share import WHOLE, Share
 from collage.training._single import to_planes
 from collage.training._teacher import Teacher, distillation_loss
-from collage.training._views import apply_views, normalise_batch
+from collage.training._views import normalise_batch
 
 
 class LearnedTask:
@@ -50,12 +51,7 @@ class LearnedTask:
     def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Groups (b, k*C, S, S), the share's of B, and the loss of the single's outputs for what is made of them."""
         settings, k = self._settings, self._k
-        mine = share.part(self.size)
-        part = slice(mine.start * k, mine.stop * k)  # its images: b * k
-        index = torch.randint(len(self._pixels), (self.size * k,), generator=generator)
-        views, soft = self._teacher.draw(index, generator, part)  # soft: (b * k, classes)
-        index = index[part]
-        images = apply_views(self._pixels[index], views.take(part), settings.augment.shift, settings.preprocessing)
+        index, images, soft = draw_groups(self._pixels, self._teacher, settings, generator, k=k, share=share)
         labels, weight = self._labels[index], self._distill.weight
 
         def loss(outputs: Tensor) -> Tensor:

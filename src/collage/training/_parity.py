@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from collage.codes import concat_layout
 from collage.data import PixelSet
+from collage.training._groups import draw_groups
 from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
 from collage.training._share import WHOLE, Share
 from collage.training._single import to_planes
 from collage.training._teacher import Teacher, distillation_loss
-from collage.training._views import apply_views, normalise_batch
+from collage.training._views import normalise_batch
 
 _SPREAD_IMAGES = 2000  # whose outputs say how far the single's differ
 
@@ -48,13 +49,8 @@ class ParityTask:
 
     def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Parity images (b, C, S, S), the share's of B, and the loss of outputs (b, classes)."""
-        settings, k = self._settings, self._k
-        mine = share.part(self.size)
-        part = slice(mine.start * k, mine.stop * k)  # its images: b * k
-        index = torch.randint(len(self._pixels), (self.size * k,), generator=generator)
-        views, soft = self._teacher.draw(index, generator, part)  # soft: (b * k, classes)
-        index = index[part]
-        images = apply_views(self._pixels[index], views.take(part), settings.augment.shift, settings.preprocessing)
+        k = self._k
+        _, images, soft = draw_groups(self._pixels, self._teacher, self._settings, generator, k=k, share=share)
         soft = soft.view(-1, k, soft.shape[-1])  # (b, k, classes)
         weight, temperature = self._distill.weight, self._distill.temperature
 
