@@ -30,3 +30,9 @@ make_environment() { # FOLDER EXTRAS: makes the folder where it is absent, and i
     echo "$wanted" >"$folder/installed"
   fi
 }
+
+plain_environment() { # FOLDER: a virtual environment of its own, for packages whose versions are not ours
+  if [ ! -x "$1/bin/python" ]; then
+    "$(find_python)" -m venv "$1"
+  fi
+}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the virtual environments of the servers that `collage gateway` compares with: their pins are not ours.
+# Make the virtual environments of the servers that `collage bench-gateway` compares with: their pins are not ours.
 # usage: scripts/make-rival-servers.sh [FOLDER]     (default .rivals; the command looks there, or in $COLLAGE_RIVALS)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,9 +11,7 @@ onnxruntime=onnxruntime==1.32.0 # the same for all, and ours
 make_rival() { # NAME PACKAGE...
   local environment="$folder/$1"
   shift
-  if [ ! -x "$environment/bin/python" ]; then
-    "$(find_python)" -m venv "$environment"
-  fi
+  plain_environment "$environment"
   "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "$onnxruntime" "$@"
 }
 

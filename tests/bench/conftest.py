@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
 
 from collage.bench import BenchSettings
+from collage.dispatch import Role
 
 SIDE = 8
 CLASSES = [f"g{index}" for index in range(10)]
 WRONG = 3  # one class whose images carry the next one's label: so that accuracy is not 1
 
 MakeBench = Callable[..., BenchSettings]
+
+
+class Listener:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
+
+    def worker_up(self, worker: str, roles: frozenset[Role], slots: int) -> None:
+        self.heard.put_nowait(("up", worker, roles))
+
+    def worker_down(self, worker: str, why: str) -> None:
+        self.heard.put_nowait(("down", worker))
+
+    def job_completed(self, job: int, output: NDArray[np.float32], seconds: float) -> None:
+        self.heard.put_nowait(("completed", job, int(np.argmax(output)), seconds))
+
+    def job_failed(self, job: int, why: str) -> None:
+        self.heard.put_nowait(("failed", job, why))
+
+    def job_freed(self, job: int) -> None:
+        self.heard.put_nowait(("freed", job))
 
 
 @pytest.fixture(scope="session")

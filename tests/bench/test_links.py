@@ -14,29 +14,9 @@ from collage.bench._links import LinkedEngine
 from collage.dispatch import Role
 from collage.zoo import load_model
 
+from .conftest import Listener
+
 BOTH = frozenset({Role.SINGLE, Role.COLLAGE})
-
-
-class Listener:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.heard: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
-
-    def worker_up(self, worker: str, roles: frozenset[Role], slots: int) -> None:
-        self.heard.put_nowait(("up", worker, roles))
-
-    def worker_down(self, worker: str, why: str) -> None:
-        self.heard.put_nowait(("down", worker))
-
-    def job_completed(self, job: int, output: NDArray[np.float32], seconds: float) -> None:
-        self.heard.put_nowait(("completed", job, int(np.argmax(output)), seconds))
-
-    def job_failed(self, job: int, why: str) -> None:
-        self.heard.put_nowait(("failed", job, why))
-
-    def job_freed(self, job: int) -> None:
-        self.heard.put_nowait(("freed", job))
 
 
 def grey(index: int) -> NDArray[np.float32]:

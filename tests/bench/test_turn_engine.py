@@ -23,29 +23,9 @@ from collage.engines import LocalEngine
 from collage.exceptions import SettingsError
 from collage.simulation import CallCost, TraceTimes
 
+from .conftest import Listener
+
 BOTH = frozenset({Role.SINGLE, Role.COLLAGE})
-
-
-class Listener:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.heard: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
-
-    def worker_up(self, worker: str, roles: frozenset[Role], slots: int) -> None:
-        self.heard.put_nowait(("up", worker, roles))
-
-    def worker_down(self, worker: str, why: str) -> None:
-        self.heard.put_nowait(("down", worker))
-
-    def job_completed(self, job: int, output: NDArray[np.float32], seconds: float) -> None:
-        self.heard.put_nowait(("completed", job, int(np.argmax(output)), seconds))
-
-    def job_failed(self, job: int, why: str) -> None:
-        self.heard.put_nowait(("failed", job))
-
-    def job_freed(self, job: int) -> None:
-        self.heard.put_nowait(("freed", job))
 
 
 def padding(seconds: float, costs: dict[Role, CallCost] | None = None) -> Padding:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from selenium import webdriver
 
 from collage.zoo import file_sha256
 
@@ -168,3 +170,28 @@ def starting(models: tuple[Path, Path]) -> Iterator[StartGateway]:
     finally:
         for gateway in started:
             gateway.stop()
+
+
+@contextlib.contextmanager
+def visited(gateway: Gateway) -> Iterator[Gateway]:
+    """Three visitors send it pictures all the time."""
+    over = threading.Event()
+
+    def visit() -> None:
+        while not over.is_set():
+            gateway.classify("white")
+
+    threads = [threading.Thread(target=visit) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield gateway
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def text(browser: webdriver.Chrome, selector: str) -> str:
+    """The text of the first such element, as a reader sees it; empty where there is none."""
+    return str(browser.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))

@@ -5,7 +5,6 @@ axe/axe.min.js is axe-core 4.14.1, by Deque Systems (MPL-2.0; its licences lie b
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from collage.serving.safety import digest
 
-from .conftest import starting
+from .conftest import starting, text, visited
 
 _AXE = (Path(__file__).parent / "axe/axe.min.js").read_text("utf-8")
 _PATIENCE = 60  # seconds to wait for a condition
@@ -31,28 +30,11 @@ def gateway(models: Any) -> Iterator[Any]:
     """A gateway with keys, two models, a demonstration, and three visitors who send pictures until the module ends."""
     settings = {"demo": True, "control_share": 0.5, "monitor_keys": [digest(MONITOR)], "admin_keys": [digest(ADMIN)]}
     second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
-    with starting(models) as start:
-        gateway, over = start(**settings, models=[second]), threading.Event()
-
-        def visit() -> None:
-            while not over.is_set():
-                gateway.classify("white")
-
-        threads = [threading.Thread(target=visit) for _ in range(3)]
-        for thread in threads:
-            thread.start()
+    with starting(models) as start, visited(start(**settings, models=[second])) as gateway:
         yield gateway
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 MONITOR, ADMIN = "the-monitors-own-key-1234567890", "the-admins-own-key-1234567890ab"
-
-
-def text(browser: webdriver.Chrome, selector: str) -> str:
-    """The text of the first such element, as a reader sees it; empty where there is none."""
-    return str(browser.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from .conftest import picture, starting
+from .conftest import picture, starting, text, visited
 
 _PATIENCE = 60  # seconds to wait for a condition
 
@@ -23,25 +22,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def gateway(models: Any) -> Iterator[Any]:
     """A gateway with the demo's button, and three visitors who send pictures until the module ends."""
-    with starting(models) as start:
-        gateway, over = start(demo=True, control_share=0.5), threading.Event()
-
-        def visit() -> None:
-            while not over.is_set():
-                gateway.classify("white")
-
-        threads = [threading.Thread(target=visit) for _ in range(3)]
-        for thread in threads:
-            thread.start()
+    with starting(models) as start, visited(start(demo=True, control_share=0.5)) as gateway:
         yield gateway
-        over.set()
-        for thread in threads:
-            thread.join()
-
-
-def text(browser: webdriver.Chrome, selector: str) -> str:
-    """The text of the first such element, as a reader sees it; empty where there is none."""
-    return str(browser.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
 
 
 def count(browser: webdriver.Chrome, source: str) -> int:

@@ -6,9 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . scripts/_environment.sh
 
 folder=${1:-.venv-mlserver}
-if [ ! -x "$folder/bin/python" ]; then
-  "$(find_python)" -m venv "$folder"
-fi
+plain_environment "$folder"
 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check mlserver==1.7.1 onnxruntime==1.32.0 \
   'tritonclient[grpc]==2.73.0'
 "$folder/bin/mlserver" --version

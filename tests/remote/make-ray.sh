@@ -6,9 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . scripts/_environment.sh
 
 folder=${1:-.venv-ray}
-if [ ! -x "$folder/bin/python" ]; then
-  "$(find_python)" -m venv "$folder"
-fi
+plain_environment "$folder"
 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt 'ray[serve]==2.60.0' \
   -e '.[bench]' pytest pytest-timeout
 "$folder/bin/python" -c 'import ray; print(f"ray {ray.__version__}")'
