@@ -7,7 +7,7 @@ Starlette's way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -23,8 +23,6 @@ from collage.serving._http_record import Record
 
 _MOST_PATHS = 256  # that are known; clients choose them, so the least used are forgotten
 
-Handler = Callable[[Request, Exception], Awaitable[Response]]
-
 
 class _Found(NamedTuple):
     route: Route
@@ -38,7 +36,6 @@ class DirectApp(Starlette):
         super().__init__(exception_handlers=exception_handlers(), **kwargs)
         self._direct = tuple(direct)
         self._record = record
-        self._handlers: dict[type[Exception], Handler] = exception_handlers()
         self._find = lru_cache(maxsize=_MOST_PATHS)(self._match)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,8 +52,8 @@ class DirectApp(Starlette):
             try:
                 response: Response = await found.route.endpoint(request)
             except Exception as error:
-                kind = next(kind for kind in type(error).__mro__ if kind in self._handlers)
-                response = await self._handlers[kind](request, error)
+                kind = next(kind for kind in type(error).__mro__ if kind in self.exception_handlers)
+                response = await self.exception_handlers[kind](request, error)
                 bug = error if kind is Exception else None
             header = recorded.answered(response.status_code)
             if bug is None:  # else it has the id

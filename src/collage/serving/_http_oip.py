@@ -72,7 +72,7 @@ class _Handlers:
                 body = await read_body(request, ticket, gateway.settings)
             with gateway.models.use(*_named(request)) as served:  # which may be a newer one by now
                 with gateway.rejects_counted(served=served):
-                    parsed = parse_infer(body, header(request, _LENGTH_NAME), served.oip, gateway.settings)
+                    parsed = parse_infer(body, header(request.scope, _LENGTH_NAME), served.oip, gateway.settings)
                 note_id(parsed.id)
                 answers = await gateway.classify(request, served, parsed.images, parsed.options)
         return infer_response(encode_response(parsed, answers, served.oip))

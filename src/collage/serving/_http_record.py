@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from collage.serving._http_body import header
 from collage.serving._metrics import Metrics
 from collage.serving.logs import ID_HEADER, RequestNotes, current_request, request_over
 
@@ -30,8 +31,7 @@ class Record:
 
     def begin(self, scope: Scope) -> RequestRecord:
         """A request has come, and is that of the current task."""
-        asked = next((value.decode("latin-1") for name, value in scope["headers"] if name == _ID_NAME), None)
-        notes = RequestNotes.of(asked)
+        notes = RequestNotes.of(header(scope, _ID_NAME))
         if self._traces is not None:
             notes.parent = self._traces.parent(Headers(scope=scope).get)
         current_request.set(notes)
