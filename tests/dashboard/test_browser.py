@@ -74,6 +74,21 @@ def test_the_page_says_when_the_gateway_is_gone(browser: webdriver.Chrome, start
     browser.get_log("browser")  # which says so too
 
 
+def test_a_refusal_is_not_called_a_lost_connection(browser: webdriver.Chrome, gateway: Any) -> None:
+    until = WebDriverWait(browser, _PATIENCE, poll_frequency=0.1).until
+    browser.get(gateway.url)
+    until(lambda _: text(browser, "#connection") == "ready")
+    browser.execute_script(
+        "window.real = window.fetch;"
+        "window.fetch = async () => new Response(JSON.stringify({ error: 'on fire' }), { status: 500 });"
+    )
+    until(lambda _: text(browser, "#connection") == "refused")
+    assert text(browser, "#attention") == "The service refused what this page asked: on fire"
+    browser.execute_script("window.fetch = window.real;")
+    until(lambda _: text(browser, "#connection") == "ready")
+    assert "refused" not in text(browser, "#attention")
+
+
 def test_the_story_of_a_query_is_told_step_by_step(browser: webdriver.Chrome, gateway: Any) -> None:
     until = WebDriverWait(browser, _PATIENCE, poll_frequency=0.1).until
     browser.get(gateway.url)
@@ -164,3 +179,42 @@ def test_another_model_has_a_page_of_its_own(
     assert "brightness-2x2" not in text(browser, "#models")
     assert count(browser, "single") == 1
     assert gateway.ask("GET", "/v1/status?model=third")[0] == 404
+
+
+def test_a_model_that_is_unloaded_is_missed_until_it_is_loaded_again(
+    browser: webdriver.Chrome, start_gateway: Callable[..., Any], models: Any
+) -> None:
+    until = WebDriverWait(browser, _PATIENCE, poll_frequency=0.1).until
+    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
+    gateway = start_gateway(models=[second])
+    assert gateway.ask("POST", "/v1/classify?model=second", picture("dark"))[0] == 200
+    browser.get(gateway.url)
+    until(lambda _: browser.find_element(By.ID, "model").is_displayed())
+    choice = Select(browser.find_element(By.ID, "model"))
+    choice.select_by_value("second")
+    until(lambda _: text(browser, "#story-words").startswith("Query 1 was answered"))
+
+    # It is gone, and the connection is not: the page says so, and offers what there is.
+    assert gateway.ask("POST", "/v2/repository/models/second/unload", b"{}")[0] == 200
+    until(lambda _: text(browser, "#connection") == "not loaded")
+    assert text(browser, "#attention").startswith("The model second is not loaded.")
+    assert [option.text for option in choice.options] == ["brightness", "second (not loaded)"]
+    assert choice.first_selected_option.get_attribute("value") == "second"
+    assert browser.find_element(By.ID, "model").is_displayed()
+
+    # Loaded again, it is shown again: what is kept of it has begun anew.
+    assert gateway.ask("POST", "/v2/repository/models/second/load", b"{}")[0] == 200
+    until(lambda _: text(browser, "#connection") == "ready")
+    assert text(browser, "#attention") == ""
+    assert [option.text for option in choice.options] == ["brightness", "second"]
+    assert choice.first_selected_option.text == "second"
+    until(lambda _: text(browser, "#no-story") != "")
+
+    # While it is missed, another can be chosen.
+    assert gateway.ask("POST", "/v2/repository/models/second/unload", b"{}")[0] == 200
+    until(lambda _: text(browser, "#connection") == "not loaded")
+    choice.select_by_value("brightness")
+    until(lambda _: len(browser.find_elements(By.CSS_SELECTOR, "#workers tr")) == 3)
+    until(lambda _: text(browser, "#connection") == "ready")
+    assert not browser.find_element(By.ID, "model").is_displayed()  # there is no other
+    browser.get_log("browser")  # which says that a model was asked for that is not there

@@ -4,7 +4,7 @@
 import { at, make, number, percent, seconds, write, Rows } from "./dom.js";
 import { Charts } from "./charts.js";
 import { forgetCollage, showCollage, showPictureAgain } from "./collage.js";
-import { chooseModel, chosenModel, read } from "./service.js";
+import { chooseModel, chosenModel, read, readFirst, Refused } from "./service.js";
 import { forgetStories, refreshStories } from "./stories.js";
 import { onChange, showWorkers } from "./workers.js";
 
@@ -15,6 +15,7 @@ const SOURCES = ["single", "replica", "collage", "cheap", "batch", "parity", "le
 
 const charts = new Charts();
 let paused = false;
+let absent = false; // the chosen model is not loaded
 let ticks = 0;
 let timer = null;
 
@@ -23,22 +24,46 @@ const span = () => document.querySelector("input[name=range]:checked").value;
 function showModels(status) {
   const backup = status.backup ? `, behind it ${status.backup}` : "";
   write("models", `${status.single}${backup} · policy ${status.policy}`);
-  const choice = at("model");
-  at("model-choice").hidden = status.models.length < 2;
-  if (choice.dataset.text === status.models.join("\n")) return;
-  choice.dataset.text = status.models.join("\n");
-  choice.replaceChildren(...status.models.map((name) => new Option(name, name)));
-  choice.value = status.model;
+  offerModels(status.models.map((name) => new Option(name, name)), status.model);
 }
 
-// Another model: its own lines, stories, collage and workers.
-function changeModel() {
-  chooseModel(at("model").value);
+function offerModels(options, shown) {
+  const choice = at("model");
+  at("model-choice").hidden = options.length < 2;
+  const text = options.map((option) => option.text).join("\n");
+  if (choice.dataset.text === text) return;
+  choice.dataset.text = text;
+  choice.replaceChildren(...options);
+  choice.value = shown;
+}
+
+// Another model, or the same loaded anew: its own lines, stories, collage and workers.
+function forget() {
+  absent = false;
   charts.forget();
   forgetStories();
   forgetCollage();
   ticks = 0;
+}
+
+function changeModel() {
+  chooseModel(at("model").value);
+  forget();
   if (!paused) refresh();
+}
+
+// Where the chosen model was not loaded: whether it is again. Until then the page says so and offers those that are.
+async function loadedAgain(name) {
+  const { models } = await readFirst("/v1/status");
+  if (chosenModel() !== name) return false;
+  if (models.includes(name)) {
+    forget();
+    return true;
+  }
+  offerModels([...models.map((other) => new Option(other, other)), new Option(`${name} (not loaded)`, name)], name);
+  attend([`The model ${name} is not loaded. What is below was shown before; another can be chosen above.`]);
+  if (!paused) connection("not loaded", "bad");
+  return false;
 }
 
 function showFigures(status) {
@@ -66,6 +91,10 @@ function showAttention(status) {
       .map((worker) => `Worker ${worker.id} takes ${worker.slowness.toFixed(0)} times as long as is usual.`),
     status.backup && extra !== null && extra >= 0.95 * status.budget && "Extra work is at its budget: some backups are not sent.",
   ].filter(Boolean);
+  attend(found);
+}
+
+function attend(found) {
   const text = found.join("\n");
   const box = at("attention");
   if (box.dataset.text === text) return; // a screen reader hears only what is new
@@ -117,8 +146,9 @@ function connection(text, tone) {
 }
 
 async function refresh() {
+  const before = chosenModel();
   try {
-    const before = chosenModel();
+    if (absent && !(await loadedAgain(before))) return;
     const status = await read("/v1/status");
     if (chosenModel() !== before) return;
     showModels(status);
@@ -131,10 +161,22 @@ async function refresh() {
     if (ticks % Math.min(charts.interval, 15) === 0) await charts.refresh(span());
     if (ticks % STORIES_EVERY === 0) await refreshStories();
     if (!paused) connection(status.ready ? "ready" : "not ready", status.ready ? "good" : "warn");
-  } catch {
-    if (!paused) connection("no connection", "bad");
+  } catch (error) {
+    if (chosenModel() === before) showWrong(error);
   }
   ticks += 1;
+}
+
+// Three things that are told apart: the model is gone, the service refuses, nothing answers.
+function showWrong(error) {
+  if (!(error instanceof Refused)) {
+    if (!paused) connection("no connection", "bad");
+  } else if (error.status === 404 && chosenModel() !== null) {
+    absent = true; // and the next refresh says what there is
+  } else {
+    attend([`The service refused what this page asked: ${error.message}`]);
+    if (!paused) connection("refused", "bad");
+  }
 }
 
 // One at a time, and none while nobody looks: what was missed is in the history.
@@ -160,7 +202,7 @@ at("pause").addEventListener("click", pause);
 at("model").addEventListener("change", changeModel);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) schedule(0); });
 for (const input of document.querySelectorAll("input[name=range]")) {
-  input.addEventListener("change", () => charts.refresh(span()).catch(() => connection("no connection", "bad")));
+  input.addEventListener("change", () => charts.refresh(span()).catch(showWrong));
 }
 onChange(() => {
   showPictureAgain();

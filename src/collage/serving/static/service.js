@@ -8,6 +8,14 @@ let model = null; // null: the gateway's first
 export const chooseModel = (name) => { model = name; };
 export const chosenModel = () => model;
 
+// The service has answered, and gives not what was asked for. message: its own words.
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
 function ofModel(path) {
   return model === null ? path : `${path}${path.includes("?") ? "&" : "?"}model=${encodeURIComponent(model)}`;
 }
@@ -18,11 +26,15 @@ function ask(path, options = {}) {
   return fetch(ofModel(path), { cache: "no-store", ...own, ...options });
 }
 
-export async function read(path) {
-  const response = await fetch(ofModel(path), { cache: "no-store" });
-  if (!response.ok) throw new Error(response.statusText);
-  return response.json();
+async function readExactly(path) {
+  const response = await fetch(path, { cache: "no-store" });
+  if (response.ok) return response.json();
+  throw new Refused(response.status, (await response.json().catch(() => null))?.error ?? response.statusText);
 }
+
+// Of the chosen model. Throws Refused, or what fetch does where nothing answers.
+export const read = (path) => readExactly(ofModel(path));
+export const readFirst = (path) => readExactly(path); // of the gateway's first model, which is always there
 
 // A picture of clients' images, or null where it may not be seen.
 export async function readPicture(path) {
