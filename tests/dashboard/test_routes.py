@@ -16,6 +16,8 @@ from PIL import Image
 from collage.serving import ServingSettings
 from collage.serving import _dashboard as dashboard
 
+from .conftest import picture
+
 STATIC = Path(dashboard.__file__).parent / "static"
 
 
@@ -153,6 +155,37 @@ def test_history_and_stories_of_a_query_that_a_collage_answered(start_gateway: C
     assert gateway.json(f"/v1/history?since={history['points']['at'][-1] + 0.001}")["points"]["at"] == []
     for query in ("range=1h", "since=yesterday"):
         assert gateway.ask("GET", f"/v1/history?{query}")[0] == 400
+
+
+def test_no_two_queries_of_a_gateway_have_one_number(
+    start_gateway: Callable[..., Any], models: tuple[Path, Path]
+) -> None:
+    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
+    gateway = start_gateway(hold=0.0, models=[second], workers=1)
+
+    def numbers(of_second: int) -> list[int]:
+        """Of the queries that both models tell of, once the second tells of so many."""
+        for label in ("dark", "white"):
+            assert gateway.ask("POST", "/v1/classify?model=second", picture(label))[0] == 200
+        gateway.classify("light")
+        told = [[story["query"] for story in gateway.json(f"/v1/stories?model={name}")["last"]] for name in names]
+        assert len(told[1]) == of_second
+        return [*told[0], *told[1]]
+
+    names = gateway.status()["models"]
+    first = numbers(2)
+    config = json.dumps({"parameters": {"single": str(models[0]), "version": "2"}})
+    assert gateway.ask("POST", "/v2/repository/models/second/load", config.encode())[0] == 200
+    swapped = numbers(4)
+    assert len(set(swapped)) == len(swapped)
+    assert set(first) < set(swapped)
+    assert gateway.ask("POST", "/v2/repository/models/second/unload", b"{}")[0] == 200
+    while gateway.ask("POST", "/v2/repository/index")[1].count(b"UNLOADING"):
+        pass  # the stories of a model go with the last of its versions
+    assert gateway.ask("POST", "/v2/repository/models/second/load", b"{}")[0] == 200
+    loaded_again = numbers(2)
+    assert len(set(loaded_again)) == len(loaded_again)
+    assert len(set(swapped) & set(loaded_again)) == 2  # those of the model that stayed
 
 
 def test_lines_go_on_over_versions_and_end_with_their_model(

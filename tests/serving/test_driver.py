@@ -348,8 +348,7 @@ def test_controls_compare_single_and_backup(backup: int, agreed: int) -> None:
         stage.driver.job_completed(2, tiles(backup), 0.1)
         assert (stage.driver.agreement.agreed, stage.driver.agreement.compared) == (agreed, 1)
         # A control whose backup had nothing to say compares nothing; nor does a query that is no control.
-        for control, said in ((True, None), (False, 0)):
-            query = stage.driver._last_query + 1
+        for query, control, said in ((2, True, None), (3, False, 0)):
             stage.submit(1.0, Start(3, "a", Source.SINGLE, (query,)), Start(4, "a", Source.COLLAGE, (query,), 4))
             stage.dispatcher.on("completed", Answer(query, Source.SINGLE, 0.9, 3, 0))
             stage.dispatcher.on("completed", Settled(query, control=control))

@@ -12,11 +12,12 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any, TypeVar
 
-from collage.dispatch import Autoscaler, Dispatcher, DispatchView, Policy, Source, Why, WorkerId, get_policy
+from collage.dispatch import Autoscaler, Dispatcher, DispatchView, Policy, QueryId, Source, Why, WorkerId, get_policy
 from collage.engines import Engine, Hold
 from collage.exceptions import DeadlineExceeded, InvalidInput, Unavailable
 from collage.imaging import ImageLimits
@@ -49,7 +50,8 @@ class DataPlane:
 
     on_answered: called with every answer given. on_collage: called with every collage that comes back, and again when
     one of its answers is given. on_settled: called with what became of each query. Callbacks run on the event loop and
-    must be quick. beside: coroutines that run from the start until the plane stops.
+    must be quick. beside: coroutines that run from the start until the plane stops. numbers: its queries' own;
+    planes of one gateway share them.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class DataPlane:
         self.on_collage: list[Callable[[CollageSeen], None]] = []
         self.on_settled: list[Callable[[QueryStory], None]] = []
         self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self.numbers: Iterator[QueryId] = count(1)
         self._settings = settings
         self._parts = Parts(settings, self.policy)
         self.single = self._parts.single
@@ -143,6 +146,7 @@ class DataPlane:
             on_collage=self._saw,
             agreement=self._agreement,
             on_settled=self._settled,
+            numbers=self.numbers,
         )
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="collage-decode")
         await self._driver.start(self.engine)

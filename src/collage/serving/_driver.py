@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import Context
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +67,8 @@ class Driver:
     for each size. batch: decodes what one call gives of several singles, where the dispatcher makes such. clock: by
     default the monotonic one. on_collage: told when a collage has come back, and again whenever one of its answers is
     given. agreement: told of every control that both single and backup have answered. on_settled: told what became of
-    each query, once that is over; jobs that nobody waits for may still run then.
+    each query, once that is over; jobs that nobody waits for may still run then. numbers: its queries' own, in order;
+    from 1 on, unless drivers share them.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Driver:
         on_collage: Callable[[BackupJob], None] | None = None,
         agreement: Agreement | None = None,
         on_settled: Callable[[QueryStory], None] | None = None,
+        numbers: Iterator[QueryId] | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.agreement = agreement or Agreement()
@@ -96,7 +99,7 @@ class Driver:
         self._jobs: dict[JobId, Job] = {}
         self._collages: dict[JobId, BackupJob] = {}  # those with a query that is not settled
         self._joints = Joints(self._coding, self._queries)
-        self._last_query = 0
+        self._numbers = count(1) if numbers is None else numbers
         self._events: deque[tuple[Callable[..., Iterable[Action]], tuple[Any, ...]]] = deque()
         self._working = False
         self._context = Context()
@@ -149,8 +152,7 @@ class Driver:
         deadline: on the clock. digest: of the image, where the query may share its jobs. The future gives the answer,
         or why there is none; to cancel it cancels the query.
         """
-        self._last_query += 1
-        query = self._last_query
+        query = next(self._numbers)
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         result.add_done_callback(partial(self._taken, query))
         notes, story = current_request.get(), QueryStory(query, self._clock.time())

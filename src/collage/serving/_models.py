@@ -42,6 +42,7 @@ class Models:
     def __init__(self, settings: ServingSettings, plane: DataPlane) -> None:
         self._settings = settings
         self._hold = plane.hold
+        self._numbers = plane.numbers  # no two queries have one, whichever model and version answers
         first = Served(settings, plane)
         self._first = first.name
         self._versions = {first.key: first}
@@ -59,12 +60,18 @@ class Models:
     def _add_table(self, where: str, table: ModelSettings) -> None:
         if table.single is None:
             raise SettingsError(f"{where}.single: which single it serves is needed")
-        served = Served.make(self._settings.of_model(table), name=table.name, version=table.version, hold=self._hold)
+        served = self._make(self._settings.of_model(table), table.name, table.version)
         if served.key in self._versions:
             raise SettingsError(
                 f"{where}: there is a version {served.version} of {served.name} already; name or version must differ"
             )
         self._versions[served.key] = self._current[served.name] = served
+
+    def _make(self, settings: ServingSettings, name: str | None, version: str | None) -> Served:
+        """On any thread. Raises ModelError and SettingsError."""
+        served = Served.make(settings, name=name, version=version, hold=self._hold)
+        served.plane.numbers = self._numbers
+        return served
 
     # What there is.
 
@@ -189,7 +196,7 @@ class Models:
     async def _start(self, name: str, version: str | None, settings: ServingSettings) -> Served:
         """A version with its workers up. Raises InvalidInput."""
         try:
-            served = await asyncio.to_thread(Served.make, settings, name=name, version=version, hold=self._hold)
+            served = await asyncio.to_thread(self._make, settings, name, version)
             for begun, _ in self._watchers:
                 begun(served)
             try:

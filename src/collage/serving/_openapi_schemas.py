@@ -182,7 +182,7 @@ def _infer(settings: ServingSettings) -> dict[str, Schema]:
 
 _STORY = _object(
     "One query.",
-    query=_COUNT,
+    query=_COUNT | {"description": "a number that no other query of the gateway has"},
     age=_SECONDS,
     outcome=_or_null(_text("its source, or why it was rejected")),
     seconds=_or_null(_SECONDS),

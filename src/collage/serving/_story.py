@@ -42,8 +42,9 @@ class JobStory:
 class QueryStory:
     """One query, from its submission on.
 
-    outcome: who answered, or why nobody did; None: not yet. winner: the job that answered. of: the query whose jobs
-    this one shared, as both showed the same image. control: its losers ran to the end.
+    query: a number that no other query of the gateway has. outcome: who answered, or why nobody did; None: not yet.
+    winner: the job that answered. of: the query whose jobs this one shared, as both showed the same image. control: its
+    losers ran to the end.
     """
 
     query: QueryId
