@@ -15,11 +15,9 @@ from collage.engines import OipEngine, OipOptions, OipServer, TlsOptions
 from collage.exceptions import SettingsError
 from collage.oip import write_parameters
 
-from .remote import DOUBLED, MEANS
+from .jobs import RGB
+from .remote import BOTH, MEANS
 from .remote_grpc import GrpcRemote, answer
-
-BOTH = {Role.SINGLE: MEANS, Role.COLLAGE: DOUBLED}
-RGB = np.broadcast_to(np.float32([0.25, 0.5, 0.75]).reshape(1, 3, 1, 1), (1, 3, 4, 4))
 
 
 def test_each_role_runs_its_own_model_on_one_connection(recorder: Any) -> None:

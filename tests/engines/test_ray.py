@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from collage.dispatch import Role
 from collage.engines import CancelEffect, RayEngine, RayOptions
 from collage.exceptions import ModelError, SettingsError
 
+from .jobs import FOREVER, Run, image
+
 pytest.importorskip("ray", reason="no Ray: tests/remote/make-ray.sh makes an environment with it")
 pytestmark = pytest.mark.ray
 
-Run = Callable[[Coroutine[Any, Any, None]], None]
-FOREVER = 1000.0  # a job that never ends within a test
 STORE = 80 * 2**20
 BOTH = frozenset({Role.SINGLE, Role.COLLAGE})
 
@@ -48,11 +48,6 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def options(cluster: Any) -> RayOptions:
     return RayOptions(address=cluster.address)
-
-
-def image(*means: float, side: int = 4) -> np.ndarray:
-    """(1, C, side, side), each channel of one value."""
-    return np.broadcast_to(np.float32(means).reshape(1, -1, 1, 1), (1, len(means), side, side))
 
 
 async def gone(process: int) -> None:

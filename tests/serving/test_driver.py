@@ -1,18 +1,13 @@
-"""The driver alone: a dispatcher that says what the test wants, an engine that records, a clock that the test moves."""
+"""The driver alone: events in, actions carried out, answers given."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import numpy as np
 import pytest
 
-from collage.codes import CollageCode, ReplicaCode
 from collage.dispatch import (
-    Action,
     Answer,
     Cancel,
     Outcome,
@@ -24,146 +19,9 @@ from collage.dispatch import (
     Why,
     WorkerState,
 )
-from collage.engines import CancelEffect
-from collage.imaging import Preprocessing
-from collage.serving._driver import Driver
-from collage.serving._kept import Answered, BackupJob
-from collage.serving._story import QueryStory
+from collage.serving._kept import Answered
 
-PRE = Preprocessing(size=2, channels=1, mean=(0.0,), std=(1.0,))
-ROLES = frozenset({Role.SINGLE, Role.COLLAGE})
-
-
-class Script:
-    """A dispatcher without a mind: records events, answers each with what was put down for it."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[Any, ...]] = []
-        self.answers: dict[str, list[list[Action]]] = {}
-        self.next_tick: float | None = None
-
-    def on(self, event: str, *actions: Action) -> None:
-        """The next event of this name brings these actions."""
-        self.answers.setdefault(event, []).append(list(actions))
-
-    def __getattr__(self, name: str) -> Callable[..., list[Action]]:
-        def event(*details: Any, digest: bytes | None = None) -> list[Action]:
-            self.events.append((name, *details))
-            queued = self.answers.get(name)
-            return queued.pop(0) if queued else []
-
-        return event
-
-
-class Jobs:
-    """An engine that records jobs; `refuses`: submit raises."""
-
-    cancel_effect = CancelEffect.NOTHING
-
-    def __init__(self) -> None:
-        self.submitted: list[tuple[int, str, Role, np.ndarray]] = []
-        self.cancelled: list[int] = []
-        self.refuses = False
-        self.workers = ["a", "b"]
-
-    async def start(self, listener: Driver) -> None:
-        listener.worker_up("a", ROLES, 1)
-
-    def submit(self, job: int, worker: str, role: Role, inputs: np.ndarray, capacity: int) -> None:
-        if self.refuses:
-            raise ValueError("worker a is busy")
-        self.submitted.append((job, worker, role, inputs.copy()))
-
-    def cancel(self, job: int) -> None:
-        self.cancelled.append(job)
-
-    async def stop(self) -> None: ...
-
-
-class Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._timers: list[tuple[float, int, Clock.Timer]] = []
-
-    class Timer:
-        def __init__(self, callback: Callable[[], object]) -> None:
-            self.callback: Callable[[], object] | None = callback
-
-        def cancel(self) -> None:
-            self.callback = None
-
-    def time(self) -> float:
-        return self.now
-
-    def call_at(self, when: float, callback: Callable[[], object]) -> Clock.Timer:
-        timer = Clock.Timer(callback)
-        heapq.heappush(self._timers, (when, len(self._timers), timer))
-        return timer
-
-    def move_to(self, when: float) -> None:
-        while self._timers and self._timers[0][0] <= when:
-            self.now, _, timer = heapq.heappop(self._timers)
-            if timer.callback is not None:
-                timer.callback()
-        self.now = when
-
-
-class Stage:
-    """All of them, put together."""
-
-    def __init__(self) -> None:
-        self.dispatcher, self.engine, self.clock = Script(), Jobs(), Clock()
-        self.seen: list[tuple[int, set[int]]] = []
-        self.stories: list[QueryStory] = []
-        self.driver = Driver(
-            self.dispatcher,  # type: ignore[arg-type]
-            ReplicaCode(PRE, 3),
-            [CollageCode(2, PRE, 3, unknown=True)],
-            clock=self.clock,
-            on_collage=self._on_collage,
-            on_settled=self.stories.append,
-        )
-
-    def _on_collage(self, job: BackupJob) -> None:
-        self.seen.append((job.job, set(job.used)))
-
-    def submit(self, brightness: float, *actions: Action) -> asyncio.Future[Any]:
-        """A query whose tile is brighter by one than what the single gets."""
-        self.dispatcher.on("submit", *actions)
-        return self.driver.submit(image(brightness), [image(brightness + 1)], key="k", deadline=9.0)
-
-    def events(self, name: str) -> list[tuple[Any, ...]]:
-        return [event[1:] for event in self.dispatcher.events if event[0] == name]
-
-
-def image(brightness: float) -> np.ndarray:
-    return np.full((1, 2, 2), brightness, np.float32)
-
-
-def scores(best: int) -> np.ndarray:
-    """(1, 3), what a single says."""
-    return np.eye(3, dtype=np.float32)[best][None] * 5
-
-
-def tiles(*best: int | None) -> np.ndarray:
-    """(1, 4, 4), what the collage-cnn says; None: unknown."""
-    rows = [np.eye(4, dtype=np.float32)[3 if index is None else index] * 5 for index in best]
-    return np.stack(rows + [np.eye(4, dtype=np.float32)[3]] * (4 - len(rows)))[None]
-
-
-def staged(test: Callable[[Stage], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def run() -> None:
-        async def main() -> None:
-            stage = Stage()
-            await stage.driver.start(stage.engine)
-            await test(stage)
-
-        asyncio.run(main())
-
-    run.__name__ = test.__name__
-    return run
+from .driving import ROLES, Stage, scores, staged, tiles
 
 
 @staged
@@ -388,95 +246,3 @@ async def test_closing_answers_everyone_and_hears_no_more(stage: Stage) -> None:
     stage.clock.move_to(9.0)
     assert len(stage.dispatcher.events) == told
     assert not isinstance(results[0].result(), Answered)
-
-
-@staged
-async def test_closing_ends_every_story(stage: Stage) -> None:
-    """Those who watch jobs to their end would wait for ever."""
-    stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
-    stage.clock.now = 2.0
-    stage.dispatcher.on("tick", Reject(1, Why.DEADLINE), Settled(1, control=False))
-    stage.driver._tick()
-    stage.submit(2.0)
-    stage.clock.now = 3.0
-    stage.driver.close()
-    settled, open_ = stage.stories
-    assert [(job.ended, job.how) for job in settled.jobs] == [(3.0, "running")]
-    assert (settled.outcome, settled.at, open_.outcome, open_.at) == (Why.DEADLINE, 2.0, Why.CANCELLED, 3.0)
-
-
-@staged
-async def test_an_answer_may_be_of_another_query_that_is_settled_later(stage: Stage) -> None:
-    first = stage.submit(1, Start(1, "a", Source.SINGLE, (1,)))
-    second = stage.driver.submit(image(1), [image(2)], digest=b"cat")
-    stage.dispatcher.on("tick", Reject(1, Why.DEADLINE))
-    stage.driver._tick()
-    assert await first is Why.DEADLINE  # its client has gone, and its job goes on for the other
-    stage.dispatcher.on(
-        "completed",
-        Answer(2, Source.SINGLE, 0.9, 1, 0, of=1), Settled(2, control=False), Settled(1, control=False),
-    )  # fmt: skip
-    stage.driver.job_completed(1, scores(2), 0.1)
-    answer = await second
-    assert (answer.scores.argmax(), answer.source) == (2, Source.SINGLE)
-    assert stage.driver._queries == {}
-
-
-@staged
-async def test_a_story_goes_on_until_the_last_job_has_ended(stage: Stage) -> None:
-    stage.clock.now = 1.0
-    stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
-    stage.clock.now = 1.5
-    stage.submit(2.0, Start(2, "b", Source.COLLAGE, (1, 2), 4))
-    stage.clock.now = 2.0
-    stage.dispatcher.on(
-        "completed", Answer(1, Source.COLLAGE, 0.9, 2, 0), Cancel(1), Settled(1, control=False), Reject(2, Why.FAILED)
-    )
-    stage.driver.job_completed(2, tiles(1), 0.5)
-    (story,) = stage.stories
-    assert (story.query, story.entered, story.outcome, story.winner) == (1, 1.0, Source.COLLAGE, 2)
-    assert (story.seconds, story.without_backups) == (1.0, None)  # it is no control
-    single, collage = story.jobs
-    assert (collage.worker, collage.queries, collage.began, collage.ended, collage.how) == ("b", 2, 1.5, 2.0, "done")
-    assert (single.worker, single.queries, single.ended, single.how) == ("a", 1, None, "running")
-    stage.clock.now = 3.0
-    stage.driver.job_freed(1)
-    assert (single.ended, single.how) == (3.0, "cancelled")
-
-
-@staged
-async def test_a_control_tells_how_long_it_would_have_taken_without_backups(stage: Stage) -> None:
-    stage.submit(1.0, Start(1, "a", Source.SINGLE, (1,)))
-    stage.submit(1.0, Start(2, "a", Source.SINGLE, (2,)))
-    stage.submit(1.0, Start(3, "b", Source.COLLAGE, (1, 2), 4))
-    stage.clock.now = 1.0
-    answers = [Answer(query, Source.COLLAGE, 0.9, 3, place) for place, query in enumerate((1, 2))]
-    stage.dispatcher.on("completed", *answers)
-    stage.driver.job_completed(3, tiles(1, 1), 1.0)
-    assert stage.stories == []
-    stage.clock.now = 4.0
-    stage.dispatcher.on("completed", Settled(1, control=True))
-    stage.driver.job_completed(1, scores(1), 4.0)
-    stage.clock.now = 6.0
-    stage.dispatcher.on("worker", Settled(2, control=True))
-    stage.driver.worker_down("a", "it died")
-    told = [(story.seconds, story.without_backups, story.jobs[0].how) for story in stage.stories]
-    assert told == [(1.0, 4.0, "done"), (1.0, 6.0, "lost")]  # of the second: at least so long
-
-
-@staged
-async def test_each_workers_last_failure_is_kept_while_it_is_there(stage: Stage) -> None:
-    for query, worker in enumerate("aaba", 1):
-        stage.submit(1.0, Start(query, worker, Source.SINGLE, (query,)))
-    stage.driver.job_failed(1, "out of " + 400 * "memory")
-    assert stage.driver.failures["a"][1].startswith("a single: out of memory")
-    assert len(stage.driver.failures["a"][1]) == 200
-    stage.clock.now = 2.0
-    stage.driver.job_completed(2, scores(1)[:, :2], 0.1)
-    stage.driver.worker_down("b", "it died")
-    assert {worker: when for worker, (when, _) in stage.driver.failures.items()} == {"a": 2.0, "b": 2.0}
-    assert stage.driver.failures["a"][1].startswith("unusable output of a single: ")
-    assert stage.driver.failures["b"][1] == "it died"
-    stage.engine.workers.remove("b")
-    stage.driver.worker_down("b", "it was removed")
-    assert list(stage.driver.failures) == ["a"]
