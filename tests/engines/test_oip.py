@@ -209,6 +209,13 @@ def test_singles_that_start_together_share_a_call(run: Run, recorder: Any) -> No
                 np.testing.assert_allclose(output, [[0.25 + job, 0.5 + job, 0.75 + job]], rtol=1e-6)
             assert sorted(len(inputs) for _, inputs in remote.requests) == [2, 4]
 
+            told = len(remote.headers)
+            for job, headers in ((7, None), (8, {"x-told": "first"}), (9, {"x-told": "second"})):
+                engine.submit(job, worker, Role.SINGLE, RGB, headers=headers)
+            for _ in range(3):
+                await recorder.next("completed")
+            assert [sent["x-told"] for sent in remote.headers[told:]] == ["first"]
+
             engine.submit(20, worker, Role.SINGLE, np.concatenate([RGB, RGB + np.float32(1)]))  # a job of several
             _, _, output, _ = await recorder.next("completed")
             np.testing.assert_allclose(output, [[0.25, 0.5, 0.75], [1.25, 1.5, 1.75]], rtol=1e-6)

@@ -59,7 +59,9 @@ class Jobs:
     async def start(self, listener: Driver) -> None:
         listener.worker_up("a", ROLES, 1)
 
-    def submit(self, job: int, worker: str, role: Role, inputs: np.ndarray, capacity: int) -> None:
+    def submit(
+        self, job: int, worker: str, role: Role, inputs: np.ndarray, capacity: int, *, headers: Any = None
+    ) -> None:
         if self.refuses:
             raise ValueError("worker a is busy")
         self.submitted.append((job, worker, role, inputs.copy()))

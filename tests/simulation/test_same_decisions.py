@@ -101,7 +101,9 @@ class ModelledEngine:
         self._listener.worker_down(name, "crashed")
         self._clock.call_at(self._clock.now + restart, lambda: self._up(name))
 
-    def submit(self, job: int, worker: str, role: Role, inputs: np.ndarray, capacity: int = 1) -> None:
+    def submit(
+        self, job: int, worker: str, role: Role, inputs: np.ndarray, capacity: int, *, headers: Any = None
+    ) -> None:
         seconds = self._scenario.cost(Source(role.value), 2).of(self._machines[worker].times.draw(self._clock.now))
         output = {Role.COLLAGE: SURE[[0] * 4, :3][None], Role.PARITY: 2 * SURE[[0], :3]}.get(role, SURE[[0], :3])
 

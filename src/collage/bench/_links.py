@@ -68,13 +68,22 @@ class LinkedEngine:
         for worker, (roles, slots) in self._up.items():
             listener.worker_up(worker, roles, slots)
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
+    def submit(
+        self,
+        job: JobId,
+        worker: WorkerId,
+        role: Role,
+        inputs: FloatArray,
+        capacity: int = 1,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """See Engine."""
         assert self._oip is not None
         now = asyncio.get_running_loop().time()
         self._running[job] = (worker, now, now + (self.hold(worker, role) if self.hold else 0.0))
         name = next(theirs for theirs, ours in self._there.items() if ours == worker)
-        self._oip.submit(job, name, role, inputs, capacity)
+        self._oip.submit(job, name, role, inputs, capacity, headers=headers)
 
     def cancel(self, job: JobId) -> None:
         """Does nothing: what runs elsewhere runs on."""

@@ -56,9 +56,18 @@ class TurnEngine:
         self._local.hold = self._draw
         self._local.attach(self)
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
+    def submit(
+        self,
+        job: JobId,
+        worker: WorkerId,
+        role: Role,
+        inputs: FloatArray,
+        capacity: int = 1,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Run a job, padded up to its draw."""
-        self._local.submit(job, worker, role, inputs, capacity)
+        self._local.submit(job, worker, role, inputs, capacity, headers=headers)
         self._running[job] = (worker, self._drawn)
         self._idle.clear()
 

@@ -60,12 +60,23 @@ class Engine(Protocol):
         Raises ModelError where no worker could load its models.
         """
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
+    def submit(
+        self,
+        job: JobId,
+        worker: WorkerId,
+        role: Role,
+        inputs: FloatArray,
+        capacity: int = 1,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Run the worker's model for `role` on inputs (1, C, H, W), float32, already normalised.
 
         Of several singles that share a job: (n, C, H, W).
 
-        capacity: which of them, where a role has models of several sizes.
+        capacity: which of them, where a role has models of several sizes. headers: to go with the job where it leaves
+        for a server elsewhere (HTTP headers, gRPC metadata), with names in lower case, all of it printable ASCII; other
+        workers do not mind them.
 
         Raises ValueError for what can never run: an unknown worker, a role it does not have, inputs of another form.
         """

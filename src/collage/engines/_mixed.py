@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from collage.dispatch import JobId, Role, WorkerId
 from collage.engines._base import CancelEffect, Engine, EngineListener, FloatArray
@@ -45,11 +45,20 @@ class MixedEngine:
             await self.stop()
             raise
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
+    def submit(
+        self,
+        job: JobId,
+        worker: WorkerId,
+        role: Role,
+        inputs: FloatArray,
+        capacity: int = 1,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Run the worker's model for `role`. Raises ValueError as its engine does, and for an unknown worker."""
         if worker not in self._by_worker:
             raise ValueError(f"no worker {worker}")
-        self._by_worker[worker].submit(job, worker, role, inputs, capacity)
+        self._by_worker[worker].submit(job, worker, role, inputs, capacity, headers=headers)
 
     def cancel(self, job: JobId) -> None:
         """As each engine does; jobs of another are not minded."""

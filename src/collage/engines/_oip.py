@@ -82,16 +82,26 @@ class OipEngine:
             await self.stop()
             raise
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
+    def submit(
+        self,
+        job: JobId,
+        worker: WorkerId,
+        role: Role,
+        inputs: FloatArray,
+        capacity: int = 1,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Run the worker's model for `role` on inputs (n, C, H, W). A worker that is down fails the job.
 
-        capacity: not looked at, as a remote worker has one model a role.
+        capacity: not looked at, as a remote worker has one model a role. headers: sent along; of jobs that share a
+        call, those of the first that has any.
 
         Raises ValueError for an unknown worker or role, or inputs that are no float32 (n, C, H, W).
         """
         if worker not in self._by_worker:
             raise ValueError(f"no worker {worker}")
-        self._by_worker[worker].submit(job, worker, role, inputs)
+        self._by_worker[worker].submit(job, worker, role, inputs, headers)
 
     def cancel(self, job: JobId) -> None:
         """Nothing, or what the server's options say; a job of another engine is not minded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,13 +64,15 @@ class GrpcTransport:
         }
         return check_tensors(model, tensors)
 
-    async def infer(self, model: RemoteModel, request_id: str, inputs: FloatArray) -> FloatArray:
-        """Inputs (B, ...) -> the output (B, ...), its form checked."""
+    async def infer(
+        self, model: RemoteModel, request_id: str, inputs: FloatArray, headers: Mapping[str, str] | None = None
+    ) -> FloatArray:
+        """Inputs (B, ...) -> the output (B, ...), its form checked. headers: of this call, beside those of all."""
         request = METHODS["ModelInfer"].request(id=request_id, **_named(model, "model_name", "model_version"))
         request.inputs.add(name=model.input.name, datatype="FP32", shape=inputs.shape)
         request.outputs.add(name=model.output.name)
         request.raw_input_contents.append(np.ascontiguousarray(inputs, dtype="<f4").tobytes())
-        answer = await self._ask("ModelInfer", request, self._options.timeout)
+        answer = await self._ask("ModelInfer", request, self._options.timeout, headers)
         try:
             return _output(answer, model, request_id)
         except ValueError as error:
@@ -81,7 +84,7 @@ class GrpcTransport:
         for channel in channels:
             await channel.close()
 
-    async def _ask(self, name: str, request: Any, seconds: float) -> Any:
+    async def _ask(self, name: str, request: Any, seconds: float, headers: Mapping[str, str] | None = None) -> Any:
         if not self._channels:
             count = self._options.slots if self._options.balanced else 1
             self._channels = [self._channel() for _ in range(count)]
@@ -92,8 +95,9 @@ class GrpcTransport:
             request_serializer=method.request.SerializeToString,
             response_deserializer=_whole(method.response),
         )
+        metadata = self._metadata if headers is None else (*self._metadata, *headers.items())
         try:
-            answer = await call(request, timeout=seconds, metadata=self._metadata)
+            answer = await call(request, timeout=seconds, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             code, said = error.code(), " ".join((error.details() or "").split())[:200]
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:

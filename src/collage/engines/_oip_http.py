@@ -59,13 +59,17 @@ class HttpTransport:
             self._binary = isinstance(extensions, list) and any(name in extensions for name in BINARY_EXTENSIONS)
         return check_tensors(model, await self._metadata(_path(model)))
 
-    async def infer(self, model: RemoteModel, request_id: str, inputs: FloatArray) -> FloatArray:
-        """Inputs (B, ...) -> the output (B, ...), its form checked."""
+    async def infer(
+        self, model: RemoteModel, request_id: str, inputs: FloatArray, headers: Mapping[str, str] | None = None
+    ) -> FloatArray:
+        """Inputs (B, ...) -> the output (B, ...), its form checked. headers: of this call, beside those of all."""
         body, head_size = encode_request(model, request_id, inputs, binary=self._binary)
-        headers = {"Content-Type": "application/json"}
+        own = {"Content-Type": "application/json"}
         if head_size is not None:
-            headers = {"Content-Type": "application/octet-stream", LENGTH_HEADER: str(head_size)}
-        status, answer, answered = await self._ask("POST", f"{_path(model)}/infer", body, headers)
+            own = {"Content-Type": "application/octet-stream", LENGTH_HEADER: str(head_size)}
+        if headers is not None:
+            own |= headers
+        status, answer, answered = await self._ask("POST", f"{_path(model)}/infer", body, own)
         if status != 200:
             raise RemoteFault(_said(status, answer))
         try:

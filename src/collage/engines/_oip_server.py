@@ -29,6 +29,7 @@ class _Call:
 
     worker: WorkerId
     jobs: dict[JobId, int]  # with their rows of the batch
+    headers: Mapping[str, str] | None = None
     shared: bool = False
     task: asyncio.Task[None] | None = None
 
@@ -54,7 +55,7 @@ class RemoteServer:
         self._listener: EngineListener | None = None
         self._calls: dict[JobId, _Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gathering: list[tuple[JobId, WorkerId, FloatArray]] = []  # singles of this moment, which may share a call
+        self._gathering: list[tuple[_Call, FloatArray]] = []  # singles of this moment, which may share a call
         self._look_now = asyncio.Event()
         self._unanswered = 0  # looks in a row
         self._prefix = secrets.token_hex(4)  # so that another client's request ids are not ours
@@ -140,7 +141,9 @@ class RemoteServer:
 
     # Its jobs.
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray) -> None:
+    def submit(
+        self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Send a job. Raises ValueError for what can never run."""
         if role not in self.models:
             raise ValueError(f"worker {worker} has no model for {role}")
@@ -153,9 +156,9 @@ class RemoteServer:
         elif role is Role.SINGLE and self._options.max_batch > 1 and len(inputs) == 1:
             if not self._gathering:
                 loop.call_soon(self._send_gathered)
-            self._gathering.append((job, worker, inputs))
+            self._gathering.append((_Call(worker, {job: 0}, headers), inputs))
         else:
-            self._send(_Call(worker, {job: 0}), role, inputs)
+            self._send(_Call(worker, {job: 0}, headers), role, inputs)
 
     def cancel(self, job: JobId) -> None:
         """As the options say. A call that others share goes on for them; a job that is not here is not minded."""
@@ -173,8 +176,10 @@ class RemoteServer:
         gathered, self._gathering = self._gathering, []
         for first in range(0, len(gathered), self._options.max_batch):
             part = gathered[first : first + self._options.max_batch]
-            call = _Call(part[0][1], {job: row for row, (job, _, _) in enumerate(part)}, len(part) > 1)
-            self._send(call, Role.SINGLE, np.concatenate([inputs for _, _, inputs in part]))
+            jobs = {job: row for row, (own, _) in enumerate(part) for job in own.jobs}
+            headers = next((own.headers for own, _ in part if own.headers is not None), None)
+            call = _Call(part[0][0].worker, jobs, headers, len(part) > 1)
+            self._send(call, Role.SINGLE, np.concatenate([inputs for _, inputs in part]))
 
     def _send(self, call: _Call, role: Role, inputs: FloatArray) -> None:
         self._calls.update(dict.fromkeys(call.jobs, call))
@@ -189,7 +194,7 @@ class RemoteServer:
         why = ""
         try:
             request_id = f"{self._prefix}-{next(self._numbers)}"
-            output = await self._transport.infer(self.models[role], request_id, inputs)
+            output = await self._transport.infer(self.models[role], request_id, inputs, call.headers)
         except RemoteFault as fault:
             why = str(fault)
             if fault.gone:

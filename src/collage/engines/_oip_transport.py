@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from collage.engines._base import FloatArray
@@ -29,8 +30,10 @@ class Transport(Protocol):
     async def why_unfit(self, model: RemoteModel) -> str | None:
         """What in the model's metadata says that it is another one than we mean; None: nothing does."""
 
-    async def infer(self, model: RemoteModel, request_id: str, inputs: FloatArray) -> FloatArray:
-        """Inputs (B, ...) -> the output (B, ...), its form checked."""
+    async def infer(
+        self, model: RemoteModel, request_id: str, inputs: FloatArray, headers: Mapping[str, str] | None = None
+    ) -> FloatArray:
+        """Inputs (B, ...) -> the output (B, ...), its form checked. headers: of this call, beside those of all."""
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""

@@ -97,8 +97,19 @@ class RayEngine(Supervised[RayStation]):
             await self.stop()
             raise
 
-    def submit(self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, capacity: int = 1) -> None:
+    def submit(
+        self,
+        job: JobId,
+        worker: WorkerId,
+        role: Role,
+        inputs: FloatArray,
+        capacity: int = 1,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Run the worker's model for `role` on inputs (n, C, H, W). A worker that is down fails the job.
+
+        headers: not looked at, as nothing here speaks a protocol that has any.
 
         Raises ValueError for an unknown worker, role or size, a busy worker, or inputs of another form.
         """

@@ -326,7 +326,8 @@ class Driver:
             if start.source is Source.COLLAGE and self._on_collage is not None:
                 job.canvas = inputs
             assert self._engine is not None
-            self._engine.submit(start.job, start.worker, start.source.role, inputs, start.capacity)
+            headers = story.traces[0].begin(story) if story.traces else None
+            self._engine.submit(start.job, start.worker, start.source.role, inputs, start.capacity, headers=headers)
         except Exception as error:  # a job that cannot even be sent must not cost its queries their answers
             text = "worker %s: a %s could not be started"
             _log.exception(text, start.worker, start.source, extra=self._concerning(job))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from collage.dispatch import JobId, QueryId, Source, Why, WorkerId
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from collage.serving.traces._traces import QueryTrace
 
 How = Literal["running", "done", "failed", "lost", "cancelled"]
@@ -31,6 +33,7 @@ class JobStory:
     sent: float | None = None  # encoded, and handed to its worker
     back: float | None = None  # its output came, to be decoded
     traces: tuple[QueryTrace, ...] = ()  # of its queries, where they are traced
+    span: Span | None = None  # what the first of them has of it, and a remote worker's own spans are below
 
     def end(self, now: float, how: How) -> None:
         """It runs no more. Only the first time counts."""

@@ -7,6 +7,7 @@
             single                a job: worker, how many queries were in it, and collage.result: won, lost, ...
                 decode            its output turned into answers
             collage               ... of a backup, with links to the spans of all other queries in it
+                (remote spans)    a remote worker's own, below the span of the first query in the job
                 encode            the picture made
                 decode
 
@@ -46,7 +47,11 @@ _COLLECTOR_SECONDS = 5.0  # it has to take a batch
 _CLOSE_SECONDS = 2.0  # for the last spans to be sent
 _LOOK_SECONDS = 1.0  # for jobs that have outlived their queries
 _PATH = "/v1/traces"
-_HEADERS = ("traceparent", "tracestate")
+_STATE = "tracestate"
+_HEADERS = ("traceparent", _STATE)
+_LONGEST_STATE = 512  # characters passed on, as W3C asks for. A server may refuse longer headers, and the job with them
+
+_propagator = TraceContextTextMapPropagator()
 
 # What became of a job that did not win: its own end, for readers who do not know that a job is "lost" with its worker.
 _RESULTS = {"done": "lost", "lost": "worker_lost", "running": "unfinished"}
@@ -69,7 +74,6 @@ class Traces:
         )
         self._provider.add_span_processor(self._processor)
         self._tracer = self._provider.get_tracer("collage", __version__)
-        self._propagator = TraceContextTextMapPropagator()
         self._late: list[tuple[QueryStory, JobStory]] = []  # jobs that have outlived their queries
 
     @property
@@ -89,7 +93,7 @@ class Traces:
 
     def parent(self, header: Callable[[str], str | None]) -> Context:
         """The caller's span, by its request's headers (or gRPC's metadata)."""
-        return self._propagator.extract({name: value for name in _HEADERS if (value := header(name))})
+        return _propagator.extract({name: value for name in _HEADERS if (value := header(name))})
 
     def begin(self, notes: RequestNotes) -> RequestTrace | None:
         """A request whose queries are about to be prepared; None: it is not traced."""
@@ -148,7 +152,9 @@ class RequestTrace:
 
     def query(self, entered: float) -> QueryTrace:
         """A query of it is submitted."""
-        return QueryTrace(self, self._tracer.start_span("query", self._context, start_time=self.unix(entered)))
+        return QueryTrace(
+            self, self._tracer, self._tracer.start_span("query", self._context, start_time=self.unix(entered))
+        )
 
     def end(self, name: str, attributes: dict[str, str | int], *, failed: bool) -> None:
         """It is answered."""
@@ -166,10 +172,21 @@ class RequestTrace:
 class QueryTrace:
     """One query of it."""
 
-    __slots__ = ("request", "span")
+    __slots__ = ("_tracer", "request", "span")
 
-    def __init__(self, request: RequestTrace, span: Span) -> None:
-        self.request, self.span = request, span
+    def __init__(self, request: RequestTrace, tracer: Any, span: Span) -> None:
+        self.request, self._tracer, self.span = request, tracer, span
+
+    def begin(self, job: JobStory) -> dict[str, str]:
+        """A job whose first traced query this is leaves for its worker: its span begins here already, as whatever the
+        worker makes is below it. Gives W3C's headers, which say so.
+        """
+        job.span = _begun(self._tracer, self, job)
+        headers: dict[str, str] = {}
+        _propagator.inject(headers, set_span_in_context(job.span, Context()))
+        if len(headers.get(_STATE, "")) > _LONGEST_STATE:
+            del headers[_STATE]
+        return headers
 
 
 def _query_spans(tracer: Any, story: QueryStory) -> None:
@@ -195,20 +212,26 @@ def _query_spans(tracer: Any, story: QueryStory) -> None:
     span.end(unix(ended))
 
 
+def _begun(tracer: Any, trace: QueryTrace, job: JobStory) -> Span:
+    """A job, as one of its queries sees it; links lead to the other queries in it, and to the span that its worker was
+    told of, where that is another's.
+    """
+    attributes = {"collage.job": job.job, "collage.worker": job.worker, "collage.queries": job.queries}
+    others = [other.span for other in job.traces if other is not trace]
+    links = [Link(span.get_span_context()) for span in ([] if job.span is None else [job.span]) + others]
+    parent, began = set_span_in_context(trace.span, Context()), trace.request.unix(job.began)
+    span: Span = tracer.start_span(job.source.value, parent, attributes=attributes, links=links, start_time=began)
+    return span
+
+
 def _job_span(tracer: Any, story: QueryStory, job: JobStory, ended: float) -> None:
-    """A job, as this query saw it; links lead to the other queries in it."""
+    """The whole of it, once it has ended."""
     assert story.trace is not None
     unix = story.trace.request.unix
     result = "won" if job.job == story.winner else _RESULTS.get(job.how, job.how)
-    attributes = {
-        "collage.job": job.job,
-        "collage.worker": job.worker,
-        "collage.queries": job.queries,
-        "collage.result": result,
-    }
-    links = [Link(other.span.get_span_context()) for other in job.traces if other is not story.trace]
-    parent = set_span_in_context(story.trace.span, Context())
-    span = tracer.start_span(job.source.value, parent, attributes=attributes, links=links, start_time=unix(job.began))
+    begun = job.span if story.trace is job.traces[0] else None
+    span = _begun(tracer, story.trace, job) if begun is None else begun
+    span.set_attribute("collage.result", result)
     below = set_span_in_context(span, Context())
     if job.source.degraded and job.sent is not None:
         _made(tracer, "encode", below, unix(job.began), unix(job.sent))
