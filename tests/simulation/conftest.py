@@ -46,6 +46,14 @@ class Recorder(Dispatcher):
     def __init__(self, policy: Policy, **settings: Any) -> None:
         super().__init__(policy, **({"control_share": 0.0} | settings))
         self.said: list[tuple[float, Action]] = []
+        self.hurried: list[int] = []
+
+    def hurry(self, query: int, now: float) -> list[Action]:
+        """An oracle says that its single straggles."""
+        self.hurried.append(query)
+        actions = super().hurry(query, now)
+        self.said += [(now, action) for action in actions]
+        return actions
 
 
 def _recording(event: str) -> Callable[..., list[Action]]:
@@ -57,7 +65,7 @@ def _recording(event: str) -> Callable[..., list[Action]]:
     return record
 
 
-for _event in ("submit", "cancelled", "worker", "completed", "decoded", "failed", "freed", "hurry", "tick"):
+for _event in ("submit", "cancelled", "worker", "completed", "decoded", "failed", "freed", "tick"):
     setattr(Recorder, _event, _recording(_event))
 
 
@@ -117,7 +125,7 @@ def play() -> Any:
         source = arrivals if isinstance(arrivals, Rounds) else OpenLoop(
             chain(known, repeat(float("inf"))), modelled.gateway
         )  # fmt: skip
-        dispatcher = Recorder(chosen, capacity=job_capacities(chosen, 2, 2))
+        dispatcher = Recorder(chosen, capacity=job_capacities(chosen, 2, 2), max_batch=modelled.max_batch)
         tally = Tally(0, queries or len(known), None, np.random.default_rng(0))
         simulator = Simulator(dispatcher, source, tally)
         costs = call_costs(modelled, job_capacities(chosen, 2, 2))

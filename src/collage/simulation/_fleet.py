@@ -52,8 +52,8 @@ class Fleet:
         self._slots = 1 if scenario.network is None else scenario.network.slots
         self._runs: dict[JobId, Run] = {}  # that take a slot
         self._computed = 0.0  # worker-seconds, of running jobs up to their ends
-        limit = scenario.times.build().slow_above if scenario.oracle else math.inf
-        self._slow_above = costs[Source.SINGLE, 1].of(limit)
+        self._oracle = scenario.oracle
+        self._slow_above = scenario.times.build().slow_above if scenario.oracle else math.inf
         for machine in machines:
             self._up(machine)
             self._await_crash(machine, 0.0)
@@ -104,16 +104,15 @@ class Fleet:
 
     def _begin(self, run: Run) -> None:
         machine, stage, source = run.machine, self._stage, run.start.source
-        now, (ratio, overhead, per_query) = stage.now, self._costs[source, run.start.capacity]
-        if per_query:
-            ratio += per_query * len(run.start.queries)
-        seconds = machine.times.draw(now) * ratio + overhead
+        now, cost, queries = stage.now, self._costs[source, run.start.capacity], run.start.queries
+        seconds = cost.of(machine.times.draw(now), len(queries))
         ends = finish(machine.phases, now, seconds) if machine.phases else now + seconds
         machine.running, run.began, run.ends = run, now, ends
         self._computed += ends - now
         stage.at(ends, self._end, run)
-        if source is Source.SINGLE and ends - now > self._slow_above:
-            stage.tell(stage.dispatcher.hurry, run.start.queries[0])
+        if self._oracle and source is Source.SINGLE and ends - now > cost.of(self._slow_above, len(queries)):
+            for query in queries:
+                stage.tell(stage.dispatcher.hurry, query)
 
     def _end(self, run: Run) -> None:
         if run.over:

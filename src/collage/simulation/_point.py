@@ -54,7 +54,7 @@ def run_point(
         a_round = scenario.arrivals.size
         queries, warmup = -(-queries // a_round) * a_round, -(-warmup // a_round) * a_round
     capacities = job_capacities(policy, grid, k)
-    dispatcher = Dispatcher(policy, capacity=capacities, seed=seed)
+    dispatcher = Dispatcher(policy, capacity=capacities, max_batch=scenario.max_batch, seed=seed)
     repeats = scenario.repeats
     again = None if repeats is None else Again(repeats.share, repeats.among, np.random.default_rng(again_seed))
     tally = Tally(warmup, queries, _tables(policy, scenario, capacities), np.random.default_rng(image_seed), again)
@@ -104,7 +104,10 @@ def _run_several(
         raise SettingsError("scenario: gateways: only policies whose workers run all models, and no joint code")
     capacities = job_capacities(policy, grid, 2)
     desks = [
-        Desk(number, Dispatcher(policy, capacity=capacities, seed=seed + 1_000_003 * number))
+        Desk(
+            number,
+            Dispatcher(policy, capacity=capacities, max_batch=scenario.max_batch, seed=seed + 1_000_003 * number),
+        )
         for number in range(gateways.count)
     ]
     tally = Tally(warmup, queries, _tables(policy, scenario, capacities), np.random.default_rng(image_seed))

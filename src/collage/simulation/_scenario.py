@@ -59,12 +59,22 @@ class Scenario(Part):
         default=0.0,
         ge=0,
         lt=1,
-        description="share of a single's call that every call pays, whatever its model: only the rest goes by `ratio`",
+        description="share of a single's call that every call pays, whatever its model and however many singles share "
+        "it: only the rest goes by `ratio`, or grows with them",
     )
     costs: dict[str, CostSettings] = Field(
         default_factory=dict,
         description="a call by model (collage, or of one size: collage-4x4, parity-k3); absent: cheap 0.11 of a "
         "single's and 15 ms, all others as a single's",
+    )
+    max_batch: int = Field(
+        default=1, ge=1, le=256, description="singles that wait may share a call, up to so many, as in the gateway"
+    )
+    batch_flat: float = Field(
+        default=1.0,
+        ge=1,
+        le=256,
+        description="singles in one call whose compute is that of one; of more it grows in proportion; 1: a CPU's",
     )
     cancel: Cancelling = Field(default=Cancelling(), description="what cancelling a running job does")
     power: Power = Field(default=Power(), description="what workers draw")
@@ -138,7 +148,7 @@ class Scenario(Part):
         found = of_model(_COSTS | self.costs, source.role, size)
         given = CostSettings() if found is None else found
         if source.role is Role.SINGLE:
-            return CallCost(given.ratio, given.overhead, given.per_query)
+            return CallCost(given.ratio, given.overhead, given.per_query, self.overhead_share, self.batch_flat)
         share = self.overhead_share
         return CallCost(share + (1 - share) * given.ratio, given.overhead, (1 - share) * given.per_query)
 
