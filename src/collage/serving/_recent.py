@@ -18,7 +18,8 @@ class RecentLatencies:
     """The last `intervals` intervals, the newest of which is open. Its memory never grows."""
 
     def __init__(self, intervals: int) -> None:
-        self._counts = np.zeros((intervals, _BUCKETS), np.uint32)
+        # Written to, as a system gives pages of zeros only when they are used: the process would grow for an hour.
+        self._counts = np.full((intervals, _BUCKETS), 0, np.uint32)
         self._totals = np.zeros(intervals, np.int64)
         self._open = 0
 
