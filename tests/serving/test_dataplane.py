@@ -94,9 +94,9 @@ def test_backups_of_two_sizes_and_a_third_model_for_one_query_alone(models: Mode
         try:
             submit = plane.engine.submit
 
-            def watched(job: int, worker: str, role: Role, inputs: Any, capacity: int = 1) -> None:
+            def watched(job: int, worker: str, role: Role, inputs: Any, capacity: int = 1, **more: Any) -> None:
                 ran.add((role, capacity))
-                submit(job, worker, role, inputs, capacity)
+                submit(job, worker, role, inputs, capacity, **more)
 
             plane.engine.submit = watched  # type: ignore[method-assign]
             for _ in range(20):

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from collage.exceptions import SettingsError
 from collage.serving import Agreement, DataPlane, load_settings
 
+COLLAGES = 'collage_jobs_started_total{source="collage"}'
 POLICY = {"trigger": "at_once", "accept": "first", "budget": 4.0, "warmup": 1}
 
 
@@ -70,11 +71,11 @@ def test_a_backup_that_disagrees_is_switched_off_until_somebody_switches_it_on(
     _, status, _ = gateway.ask("GET", "/v1/status")
     assert status["backup_off"] is True
 
-    sent = gateway.metrics()["collage_backups_sent_total"]
+    sent = gateway.metrics()[COLLAGES]
     for label in range(10):
         _, answer, _ = gateway.ask("POST", "/v1/classify", png(label))
         assert (answer["degraded"], answer["label"]) == (False, f"g{label}")  # a late one is resent to the single
-    assert gateway.metrics()["collage_backups_sent_total"] == sent
+    assert gateway.metrics()[COLLAGES] == sent
 
     code, answer, _ = gateway.ask("POST", "/v1/backup/on", b"", {"Origin": "http://elsewhere.invalid"})
     assert (code, answer["error"]) == (403, "only for this service's own page")
@@ -84,7 +85,7 @@ def test_a_backup_that_disagrees_is_switched_off_until_somebody_switches_it_on(
     assert gateway.ask("POST", "/v1/backup/on", b"")[:2] == (200, {"backup": "greys-3x3", "on": True})
     assert gateway.metrics()["collage_backup_off"] == 0
     gateway.ask("POST", "/v1/classify", png(1))
-    gateway.await_metric("collage_backups_sent_total", sent + 1)
+    gateway.await_metric(COLLAGES, sent + 1)
     assert gateway.ask("POST", "/v1/backup/off", b"")[:2] == (200, {"backup": "greys-3x3", "on": False})
     assert gateway.metrics()["collage_backup_off"] == 1
 
