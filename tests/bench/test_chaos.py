@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -41,6 +40,8 @@ from collage.bench.chaos._identity import NUMBERS, label_of, make_models, number
 from collage.codes import make_code
 from collage.exceptions import SettingsError
 from collage.zoo import load_model, open_session
+
+from ..waiting import wait_until
 
 SHORT = ChaosSettings(
     workers=3,
@@ -208,9 +209,11 @@ def test_ctrl_c_stops_it_and_the_same_command_goes_on(tmp_path: Path) -> None:
     ]
     journal = tmp_path / "runs" / "chaos.jsonl"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not (journal.is_file() and "stop-worker" in journal.read_text()):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.01)
+        wait_until(
+            lambda: process.poll() is not None or (journal.is_file() and "stop-worker" in journal.read_text()),
+            "the first fault is in its journal",
+        )
+        assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate()
     assert (process.returncode, errors) == (130, ""), errors

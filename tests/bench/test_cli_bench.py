@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from collage.bench import BenchSettings
+
+from ..waiting import ended, lines, wait_until
 
 MakeBench = Callable[..., BenchSettings]
 
@@ -84,8 +85,7 @@ def test_ctrl_c_keeps_finished_turns_and_the_same_command_goes_on(make_bench: Ma
     process = subprocess.Popen(
         [*COMMAND, *map(str, bench(config))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while process.poll() is None and (not journal.is_file() or len(journal.read_text().splitlines()) < 3):
-        pass  # two turns and the header; the test's own timeout is the limit
+    wait_until(lambda: process.poll() is not None or lines(journal) >= 3, "3 lines of its journal are written")
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate()
     assert process.returncode == 130, errors
@@ -139,22 +139,11 @@ def test_no_worker_outlives_a_killed_bench(make_bench: MakeBench, tmp_path: Path
     process = subprocess.Popen(
         [*COMMAND, *map(str, bench(config))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while process.poll() is None and (not journal.is_file() or len(journal.read_text().splitlines()) < 2):
-        pass
+    wait_until(lambda: process.poll() is not None or lines(journal) >= 2, "2 lines of its journal are written")
     tasks = Path(f"/proc/{process.pid}/task").iterdir()
     workers = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
     assert len(workers) == 3
     process.kill()
     process.wait()
     for pid in workers:
-        while _alive(pid):
-            pass
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-    return state != "Z"  # dead, and not yet collected by whoever inherited it
+        wait_until(lambda: ended(pid), f"its process {pid} has ended")  # noqa: B023

@@ -14,6 +14,8 @@ import pytest
 from collage.bench._hog import hogging_workers
 from collage.exceptions import SettingsError
 
+from ..waiting import until
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are placed on cores on Linux only")
 
 
@@ -25,12 +27,6 @@ def on_core(core: int) -> list[int]:
 
 def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-async def until(holds: object) -> None:
-    assert callable(holds)
-    while not holds():
-        await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -46,11 +42,11 @@ def test_a_worker_shares_a_core_with_busy_processes_and_goes_back(fails: bool) -
         # Hogged after a hundredth of a second, for about an hour.
         found = {"w0": worker.pid, "w1": None}
         async with hogging_workers(lambda: found, np.random.default_rng(0), 0.01, 3600.0, 3):
-            await until(lambda: os.sched_getaffinity(worker.pid) == {apart})
+            await until(lambda: os.sched_getaffinity(worker.pid) == {apart}, "the worker is kept to one core")
             assert os.sched_getaffinity(0) == cores - {apart}
-            await until(lambda: len(on_core(apart)) == 4)
+            await until(lambda: len(on_core(apart)) == 4, "three busy processes share it")
             there.extend(pid for pid in on_core(apart) if pid != worker.pid)
-            await until(lambda: all(state(pid) == "R" for pid in there))
+            await until(lambda: all(state(pid) == "R" for pid in there), "they are busy")
             if fails:
                 raise KeyError("what goes wrong in a turn")
 
@@ -74,8 +70,8 @@ def test_between_bursts_nothing_is_busy() -> None:
 
     async def scenario() -> None:
         async with hogging_workers(lambda: {"w0": os.getpid()}, np.random.default_rng(0), 3600.0, 1.0, 2):
-            await until(lambda: len(on_core(max(cores))) == 2)
-            await until(lambda: all(state(pid) == "T" for pid in on_core(max(cores))))
+            await until(lambda: len(on_core(max(cores))) == 2, "two processes are there")
+            await until(lambda: all(state(pid) == "T" for pid in on_core(max(cores))), "they are stopped")
             assert os.sched_getaffinity(0) == cores
 
     asyncio.run(scenario())

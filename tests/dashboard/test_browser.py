@@ -12,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
+from ..waiting import wait_until
 from .conftest import picture, starting, text, visited
 
 _PATIENCE = 60  # seconds to wait for a condition
@@ -150,8 +151,7 @@ def test_a_paused_page_asks_nothing(browser: webdriver.Chrome, gateway: Any) -> 
 
     def stands(_browser: object) -> bool:
         before, shown = gateway.status()["sources"]["single"], count(browser, "single")
-        while gateway.status()["sources"]["single"] < before + 20:
-            pass
+        wait_until(lambda: gateway.status()["sources"]["single"] >= before + 20, "20 more answers")
         return count(browser, "single") == shown  # what was under way when it was paused may still come
 
     until(stands)

@@ -16,6 +16,7 @@ from PIL import Image
 from collage.serving import ServingSettings
 from collage.serving import _dashboard as dashboard
 
+from ..waiting import wait_until
 from .conftest import picture
 
 STATIC = Path(dashboard.__file__).parent / "static"
@@ -55,8 +56,8 @@ def test_status_before_and_after_answers(start_gateway: Callable[..., Any]) -> N
     assert gateway.ask("GET", "/v1/collage.png")[0] == 404
     for label in ("black", "dark", "white"):
         assert gateway.classify(label)["label"] == label
-    while (status := gateway.status())["latency"]["count"] < 3:
-        pass  # it may be a quarter of a second old
+    wait_until(lambda: gateway.status()["latency"]["count"] == 3, "all three are shown")
+    status = gateway.status()
     assert status["sources"]["single"] == 3
     assert len(status["recent"]) == 3
 
@@ -148,8 +149,8 @@ def test_history_and_stories_of_a_query_that_a_collage_answered(start_gateway: C
     assert single["ended"] > won["ended"]  # a control's loser runs to its end
     assert story["control"]
     assert gateway.json("/v1/stories")["last"]
-    while not (history := gateway.json("/v1/history?range=15m"))["points"]["at"]:
-        pass  # its first interval is not over
+    wait_until(lambda: gateway.json("/v1/history?range=15m")["points"]["at"], "the first interval is over")
+    history = gateway.json("/v1/history?range=15m")
     assert any(history["points"]["answers_single"])
     assert set(history["points"]["workers_up"]) - {None} == {3.0}  # None: a gap, as the process stood still
     assert gateway.json(f"/v1/history?since={history['points']['at'][-1] + 0.001}")["points"]["at"] == []
@@ -180,8 +181,8 @@ def test_no_two_queries_of_a_gateway_have_one_number(
     assert len(set(swapped)) == len(swapped)
     assert set(first) < set(swapped)
     assert gateway.ask("POST", "/v2/repository/models/second/unload", b"{}")[0] == 200
-    while gateway.ask("POST", "/v2/repository/index")[1].count(b"UNLOADING"):
-        pass  # the stories of a model go with the last of its versions
+    # The stories of a model go with the last of its versions.
+    wait_until(lambda: b"UNLOADING" not in gateway.ask("POST", "/v2/repository/index")[1], "it has been stopped")
     assert gateway.ask("POST", "/v2/repository/models/second/load", b"{}")[0] == 200
     loaded_again = numbers(2)
     assert len(set(loaded_again)) == len(loaded_again)
@@ -195,9 +196,11 @@ def test_lines_go_on_over_versions_and_end_with_their_model(
     gateway = start_gateway(models=[second], workers=1)
 
     def points(at_least: int) -> list[float]:
-        while len(at := gateway.json("/v1/history?model=second")["points"]["at"]) < at_least:
-            pass
-        return at
+        def read() -> list[float]:
+            at: list[float] = gateway.json("/v1/history?model=second")["points"]["at"]
+            return at if len(at) >= at_least else []
+
+        return wait_until(read, f"{at_least} points")
 
     before = points(1)
     config = json.dumps({"parameters": {"single": str(models[0]), "version": "2"}})

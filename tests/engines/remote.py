@@ -55,7 +55,7 @@ class Remote:
             app.router.add_get(f"{model}/ready", self._ready)
             app.router.add_get(model, self._metadata)
             app.router.add_post(f"{model}/infer", self._infer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
         await self._runner.setup()
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

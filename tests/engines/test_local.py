@@ -17,6 +17,7 @@ from collage.dispatch import Role
 from collage.engines import CancelEffect, LocalEngine
 from collage.exceptions import ModelError
 
+from ..waiting import until
 from .jobs import FOREVER, Run, image
 
 BOTH = frozenset({Role.SINGLE, Role.COLLAGE})
@@ -202,8 +203,9 @@ def test_stop_leaves_no_process_whenever_it_comes(run: Run, recorder: Any, means
         await engine.stop()
         await engine.stop()
         starting = asyncio.create_task(engine.start(recorder))
-        while None in (again := list(engine.workers.values())) or set(again) & set(pids):
-            await asyncio.sleep(0)
+        await until(lambda: None not in engine.workers.values(), "both have a process again, which is not up yet")
+        again = list(engine.workers.values())
+        assert not set(again) & set(pids)
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting

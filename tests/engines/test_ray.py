@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from collage.dispatch import Role
 from collage.engines import CancelEffect, RayEngine, RayOptions
 from collage.exceptions import ModelError, SettingsError
 
+from ..waiting import ended, until
 from .jobs import FOREVER, Run, image
 
 pytest.importorskip("ray", reason="no Ray: tests/remote/make-ray.sh makes an environment with it")
@@ -51,11 +51,7 @@ def options(cluster: Any) -> RayOptions:
 
 
 async def gone(process: int) -> None:
-    """The test's own timeout is the limit."""
-    with suppress(ProcessLookupError):
-        while True:
-            os.kill(process, 0)
-            await asyncio.sleep(0.02)
+    await until(lambda: ended(process), f"process {process} has ended")
 
 
 def test_workers_are_spread_and_each_role_runs_its_own_model(

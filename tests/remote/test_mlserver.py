@@ -15,6 +15,8 @@ import pytest
 from collage.dispatch import Source
 from collage.serving import DataPlane, Encoded, ServingSettings
 
+from ..waiting import until
+
 SCHEMES = ["http", "grpc"]
 
 
@@ -27,12 +29,6 @@ def make_plane(tmp_path: Path, text: str, **settings: Any) -> DataPlane:
 async def scores(plane: DataPlane, images: list[bytes], **options: Any) -> np.ndarray[Any, Any]:
     answers = await plane.classify([Encoded(image) for image in images], deadline=60.0, **options)
     return np.stack([answer.scores for answer in answers])
-
-
-async def until(true: Any) -> None:
-    """The test's own timeout is the limit."""
-    while not true():
-        await asyncio.sleep(0.02)
 
 
 def up(plane: DataPlane) -> set[str]:
@@ -84,7 +80,7 @@ def test_no_query_is_lost_where_a_server_stops_dies_and_returns(
         plane = make_plane(tmp_path, text, policy_overrides={"warmup": 10, "accept": "first"}, control_share=0.0)
         name = first.url(scheme).partition("://")[2]
         await plane.start()
-        await until(lambda: len(up(plane)) == 3)
+        await until(lambda: len(up(plane)) == 3, "all three workers are up")
         single = await scores(plane, samples, accept_degraded=False)
         labels = single.argmax(axis=1).tolist()
         turn = itertools.count()
@@ -96,25 +92,25 @@ def test_no_query_is_lost_where_a_server_stops_dies_and_returns(
                 (answer,) = await plane.classify([Encoded(samples[index])], deadline=60.0)
                 assert answer.degraded or answer.index == labels[index]
 
-        async def beside(work: Coroutine[Any, Any, None]) -> None:
+        async def beside(work: Coroutine[Any, Any, object]) -> None:
             await asyncio.gather(work, *(ask(10) for _ in range(4)))
 
         await ask(20)
         first.send(signal.SIGSTOP)
         try:
-            await beside(until(lambda: name not in up(plane)))
+            await beside(until(lambda: name not in up(plane), f"{name} is down"))
         finally:
             first.send(signal.SIGCONT)
-        await beside(until(lambda: name in up(plane)))
+        await beside(until(lambda: name in up(plane), f"{name} is up"))
 
         async def kill() -> None:
             first.kill()
 
         await beside(kill())
-        await until(lambda: name not in up(plane))
+        await until(lambda: name not in up(plane), f"{name} is down")
         await ask(10)
         first.start()
-        await beside(until(lambda: name in up(plane)))
+        await beside(until(lambda: name in up(plane), f"{name} is up"))
         done = plane.dispatcher.stats
         assert sum(done.answered.values()) == len(samples) + 20 + 4 * 40 + 10
         assert done.answered[Source.COLLAGE] > 0

@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
 
+from ..waiting import wait_until
+
 SIDE = 8
 CLASSES = [f"g{index}" for index in range(10)]
 
@@ -103,9 +105,12 @@ class Gateway:
         return found
 
     def await_metric(self, name: str, value: float) -> None:
-        """Returns once the metric has the value; the test's own timeout is the limit."""
-        while self.metrics().get(name) != value:
-            pass
+        """Returns once the metric has the value."""
+        wait_until(lambda: self.metrics().get(name) == value, f"{name} is {value}")
+
+    def await_no_longer_ready(self) -> None:
+        """Returns once a signal has come: it drains, or will in a moment."""
+        wait_until(lambda: self.ask("GET", "/v2/health/ready")[0] == 503, "it is no longer ready")
 
     def worker_pids(self) -> list[int]:
         """The worker processes."""

@@ -33,8 +33,7 @@ def test_the_images_health_check_follows_readiness(start_gateway: Any, png: Any)
         waiting.request("POST", "/v1/classify?deadline_ms=60000", png(1))
         gateway.await_metric("collage_queries_in_flight", 1)
         gateway.process.terminate()
-        while gateway.ask("GET", "/v2/health/ready")[0] != 503:
-            pass  # the signal is on its way
+        gateway.await_no_longer_ready()
         assert not _healthy(gateway.port)  # it drains
     assert waiting.getresponse().status == 200
     waiting.close()

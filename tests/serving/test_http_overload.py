@@ -72,8 +72,7 @@ def test_sigterm_drains(start_gateway: Any, png: Any) -> None:
         accepted = [_send(gateway, png, index) for index in range(4)]
         gateway.await_metric(IN_FLIGHT, 4)
         gateway.process.terminate()
-        while gateway.ask("GET", "/v2/health/ready")[0] != 503:
-            pass  # the signal is on its way
+        gateway.await_no_longer_ready()
         assert gateway.ask("GET", "/v2/models/greys/ready")[0] == 503
         assert gateway.ask("GET", "/v2/health/live")[0] == 200
         status, answer, headers = gateway.ask("POST", "/v1/classify", png(9))
@@ -101,8 +100,7 @@ def test_a_second_signal_does_not_wait(start_gateway: Any, png: Any) -> None:
         accepted = _send(gateway, png, 1)
         gateway.await_metric(IN_FLIGHT, 1)
         gateway.process.terminate()
-        while gateway.ask("GET", "/v2/health/ready")[0] != 503:
-            pass
+        gateway.await_no_longer_ready()
         gateway.process.terminate()
         assert gateway.process.wait() == 0
         accepted.close()

@@ -7,6 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from ..waiting import wait_until
+
 PAGE = b"GET /static/dashboard.js HTTP/1.1\r\nHost: x\r\n\r\n"
 MANY = 2000  # of 10 kB: more than the kernel's buffers take
 
@@ -34,8 +36,7 @@ def test_a_client_that_does_not_read_is_cut_off(start_gateway: Any, png: Any) ->
     before = _sockets(gateway)
     with _ask_for_much(gateway) as connection:
         connection.recv(1)  # answers have begun to come
-        while _sockets(gateway) > before:
-            pass
+        wait_until(lambda: _sockets(gateway) <= before, "its connection is closed")
         assert gateway.ask("POST", "/v1/classify", png(4))[1]["label"] == "g4"
     status, errors = gateway.stop()
     assert (status, "ERROR" in errors) == (0, False), errors

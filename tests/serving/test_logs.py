@@ -26,6 +26,8 @@ from collage.serving.logs._format import json_line, text_line
 from collage.serving.logs._writer import LineWriter
 from collage.serving.safety import digest, new_key
 
+from ..waiting import wait_until
+
 SECRET = "VerySecretBytes"
 KEY, WRONG = new_key(), new_key()
 
@@ -217,8 +219,7 @@ def test_lines_that_nobody_takes_are_dropped_and_counted() -> None:
     writer = LineWriter(pipe, most_lines=10)
     big = b"x" * 200_000 + b"\n"  # more than a pipe holds
     writer.put(big)
-    while writer._lines:  # the thread has it
-        pass
+    wait_until(lambda: not writer._lines, "the thread has it")
     for _ in range(15):
         writer.put(b"line\n")
     assert writer.lost == 5

@@ -27,6 +27,8 @@ with warnings.catch_warnings():
     import tritonclient.http as triton
     from tritonclient.utils import InferenceServerException
 
+from ..waiting import wait_until
+
 
 def _again(card: Path, folder: Path, **changes: object) -> Path:
     """The same model in another file, whose hash differs."""
@@ -149,8 +151,7 @@ def test_a_model_comes_goes_and_comes_back(
     assert client.is_model_ready("tones")
     client.unload_model("tones")
     left = {("greys", "3"): "READY", ("shades", "1"): "READY", ("tones", "4"): "UNAVAILABLE"}
-    while _index(client) != left:
-        pass  # until it has been stopped
+    wait_until(lambda: _index(client) == left, "it has been stopped")
     assert 'model="tones",source=' not in served.ask("GET", "/metrics")[1].decode()
 
 
@@ -241,25 +242,23 @@ def test_no_query_is_lost_where_a_version_is_swapped_under_load(
 
     with ThreadPoolExecutor(8) as pool:
         visits = [pool.submit(visit, index) for index in range(8)]
-        while seen["3"] < 20:
-            pass
-        assert load(**newer) == "4"
-        asked = seen["4"]
-        while seen["4"] < asked + 20:
-            pass
-        assert load(single=str(models["single"]), backup=str(models["collage"])) == "3"
-        assert load(backup=str(models["collage"]), workers=3) == "3"
-        old = seen.copy()
-        while seen["3"] < old["3"] + 20:
-            pass
-        over.set()
+        try:
+            wait_until(lambda: seen["3"] >= 20, "20 answers of version 3")
+            assert load(**newer) == "4"
+            asked = seen["4"]
+            wait_until(lambda: seen["4"] >= asked + 20, "20 more of version 4")
+            assert load(single=str(models["single"]), backup=str(models["collage"])) == "3"
+            assert load(backup=str(models["collage"]), workers=3) == "3"
+            old = seen.copy()
+            wait_until(lambda: seen["3"] >= old["3"] + 20, "20 more of version 3")
+        finally:  # else what goes wrong here would never be heard of: the pool waits for its threads
+            over.set()
         asked = sum(visit.result() for visit in visits)
     assert seen.total() == asked
     assert seen["4"] - old["4"] <= 8  # only what was on its way as the next version came
     assert len(gateway.ask("GET", "/v1/workers")[1]["workers"]) == 3
     assert gateway.ask("GET", "/v1/status")[1]["ready"]
-    while len(gateway.worker_pids()) > 3:
-        pass  # until the others have been stopped
+    wait_until(lambda: len(gateway.worker_pids()) <= 3, "the workers of other versions have been stopped")
     assert [row["state"] for row in gateway.ask("POST", "/v2/repository/index")[1]] == ["READY"]
     assert gateway.metrics()["collage_queries_in_flight"] == 0
     assert gateway.stop()[0] == 0

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ..waiting import wait_until
+
 promql = pytest.importorskip("promql_parser")
 yaml = pytest.importorskip("yaml")
 
@@ -66,6 +68,10 @@ def _selectors(text: str) -> Iterator[Any]:
             yield node
 
 
+def idle(gateway: Any) -> bool:
+    return not any(jobs for name, jobs in gateway.metrics().items() if name.startswith("collage_worker_jobs{"))
+
+
 @pytest.fixture(scope="module")
 def exported(start_gateway: Any, png: Any) -> dict[str, dict[str, set[str]]]:
     """Labels with their values by sample name, of a gateway that has seen stragglers, and a worker die."""
@@ -81,8 +87,7 @@ def exported(start_gateway: Any, png: Any) -> dict[str, dict[str, set[str]]]:
         while "collage" not in sources:
             gateway.ask("POST", "/demo/straggle?worker=w1")
             sources |= set(pool.map(ask, range(60)))
-        while any(value for name, value in gateway.metrics().items() if name.startswith("collage_worker_jobs{")):
-            pass  # a straggler may run a collage whose answers nobody needs
+        wait_until(lambda: idle(gateway), "no worker runs anything: a straggler may run a collage that nobody needs")
         with gateway.stopped_workers():  # and each has a single: the one that is killed, too
             asked = [pool.submit(ask, index, "&accept_degraded=false") for index in range(6)]
             gateway.await_metric("collage_queries_in_flight", 6)

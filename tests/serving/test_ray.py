@@ -16,6 +16,8 @@ import pytest
 from collage.exceptions import SettingsError
 from collage.serving import DataPlane, Encoded, load_settings
 
+from ..waiting import ended, until, wait_until
+
 
 def test_settings_of_ray_belong_to_its_engine() -> None:
     with pytest.raises(SettingsError, match="ray_cpus: the engine is local; say engine = 'ray', too"):
@@ -38,19 +40,16 @@ def test_workers_join_and_leave_and_none_outlives_the_gateway(start_gateway: Any
         return {worker["id"]: worker["state"] for worker in gateway.ask("GET", "/v1/workers")[1]["workers"]}
 
     assert gateway.ask("POST", "/v1/workers")[:2] == (201, {"added": ["w2"]})
-    while workers()["w2"] != "up":
-        pass
+    wait_until(lambda: workers()["w2"] == "up", "w2 is up")
     assert gateway.ask("DELETE", "/v1/workers/w0")[0] in (200, 202)
-    while "w0" in workers():
-        pass
+    wait_until(lambda: "w0" not in workers(), "w0 has left")
     assert gateway.ask("POST", "/v1/classify", png(3))[1]["label"] == "g3"
     status, errors = gateway.stop()
     assert status == 0
     processes = re.findall(r"is up on node \w+, process (\d+)", errors)
     assert len(processes) == 3, errors
     for process in processes:
-        while Path(f"/proc/{process}").exists() and "Z (zombie)" not in Path(f"/proc/{process}/status").read_text():
-            pass
+        wait_until(lambda: ended(int(process)), f"process {process} has ended")  # noqa: B023
 
 
 @pytest.mark.ray
@@ -77,8 +76,7 @@ def test_workers_follow_the_load(models: dict[str, Path], png: Any) -> None:
 
         while len(plane.view().workers) < 2:  # more than one can do; the test's own timeout is the limit
             await asyncio.gather(*(ask() for _ in range(8)))
-        while len(plane.roster.there) > 1:  # and nothing at all
-            await asyncio.sleep(0.05)
+        await until(lambda: len(plane.roster.there) == 1, "one worker is left, as nobody asks")
         await ask()
         await plane.stop()
 

@@ -18,10 +18,7 @@ from collage.engines import LocalEngine
 from collage.exceptions import InvalidInput
 from collage.serving import DataPlane, Encoded, load_settings
 
-
-def breathe() -> None:
-    """Between two looks: others want the processor, too."""
-    threading.Event().wait(0.02)
+from ..waiting import until, wait_until
 
 
 class Clients:
@@ -63,8 +60,7 @@ class Clients:
     def await_more(self, count: int) -> None:
         """Until so many more are answered."""
         goal = self.right + count
-        while self.right < goal and not self.wrong:
-            breathe()
+        wait_until(lambda: self.right >= goal or self.wrong, f"{count} more answers")
 
 
 def states(gateway: Any) -> dict[str, str]:
@@ -73,8 +69,7 @@ def states(gateway: Any) -> dict[str, str]:
 
 
 def await_states(gateway: Any, wanted: dict[str, str]) -> None:
-    while states(gateway) != wanted:
-        breathe()
+    wait_until(lambda: states(gateway) == wanted, f"the workers are {wanted}")
 
 
 def test_workers_join_drain_and_leave_under_load_and_no_query_is_lost(
@@ -123,8 +118,7 @@ def test_a_worker_that_dies_while_it_drains_comes_back_drained_or_is_gone_if_it_
         gateway.ask("POST", f"/v1/workers/{worker}/drain")
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    while set(gateway.worker_pids()) & set(pids) or len(gateway.worker_pids()) < 3:
-        breathe()
+    wait_until(lambda: len(set(gateway.worker_pids()) - set(pids)) == 3, "three new processes are there")
     await_states(gateway, {"w0": "drained", "w1": "drained", "w2": "up"})
     gateway.await_metric("collage_workers_up", 1)  # the dispatcher knows those that may be given jobs
     assert gateway.ask("POST", "/v1/classify", png(4))[1]["label"] == "g4"
@@ -186,8 +180,7 @@ def test_workers_follow_the_load(models: dict[str, Path], png: Callable[[int], b
                 assert answer.label == f"g{number}"
 
         await asyncio.gather(*(ask(number) for number in range(10)))
-        while len(plane.engine.workers) > 1:
-            await asyncio.sleep(0.05)
+        await until(lambda: len(plane.engine.workers) == 1, "one worker is left")
         (answer,) = await plane.classify([Encoded(png(3))])
         assert answer.label == "g3"
         assert len(answers) > 10

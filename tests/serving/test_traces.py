@@ -145,25 +145,22 @@ def test_another_servers_gateway_sends_its_last_spans_too(
         app = GatewayApp(
             load_settings(single=str(models["single"]), policy="none", workers=1, otlp_endpoint=collector.url)
         )
+        told: asyncio.Queue[str] = asyncio.Queue()
         said: asyncio.Queue[str] = asyncio.Queue()
-        over = asyncio.Event()
 
         async def receive() -> Any:
-            if said.empty():
-                return {"type": "lifespan.startup"}
-            await over.wait()
-            return {"type": "lifespan.shutdown"}
+            return {"type": await told.get()}
 
         async def send(message: Any) -> None:
             said.put_nowait(message["type"])
 
         life = asyncio.create_task(app({"type": "lifespan"}, receive, send))
-        while said.empty():
-            await asyncio.sleep(0)
+        told.put_nowait("lifespan.startup")
+        assert await said.get() == "lifespan.startup.complete"
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
             answer = await client.post("/v1/classify", content=png(1), headers={"traceparent": caller.header()})
             assert answer.status_code == 200
-        over.set()
+        told.put_nowait("lifespan.shutdown")
         await life
 
     asyncio.run(main())

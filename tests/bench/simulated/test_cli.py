@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ...waiting import ended, lines, wait_until
+
 COMMAND = [sys.executable, "-c", "from collage.cli import main; main()"]
 
 
@@ -59,8 +61,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(config: Path) -> None:
         [*COMMAND, "simulate", "--config", "small.toml", "--jobs", "2"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True,
     )  # fmt: skip
-    while process.poll() is None and (not journal.is_file() or len(journal.read_text().splitlines()) < 2):
-        pass  # the test's own timeout is the limit
+    wait_until(lambda: process.poll() is not None or lines(journal) >= 2, "2 lines of its journal are written")
     tasks = Path(f"/proc/{process.pid}/task").iterdir()
     children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
     assert len(children) >= 2
@@ -73,8 +74,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(config: Path) -> None:
     assert "goes on from there" in said
     assert "Traceback" not in errors
     for child in children:
-        while _alive(child):
-            pass
+        wait_until(lambda: ended(child), f"its process {child} has ended")  # noqa: B023
     kept = journal.read_text()
     assert 2 <= len(kept.splitlines()) < 800
 
@@ -83,14 +83,6 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(config: Path) -> None:
     assert journal.read_text().startswith(kept)  # and goes on from there
     keys = [json.loads(line)["key"] for line in journal.read_text().splitlines()]
     assert len(keys) == len(set(keys))  # no point twice
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"  # dead, and not yet collected by whoever inherited it
 
 
 @pytest.mark.parametrize(

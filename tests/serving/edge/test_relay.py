@@ -23,6 +23,8 @@ from collage.client import Client
 from collage.serving import load_settings
 from collage.serving.edge import _relay, make_edge_settings
 
+from ...waiting import wait_until
+
 Start = Callable[..., str]
 
 
@@ -31,6 +33,10 @@ def png(level: float) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.full((64, 64), round(level * 255 / 9), np.uint8)).save(file, "PNG")
     return file.getvalue()
+
+
+def await_ready(url: str) -> None:
+    wait_until(lambda: httpx.get(f"{url}/v2/health/ready").status_code == 200, f"{url} is ready")
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +52,8 @@ def start() -> Iterator[Start]:
         line = process.stdout.readline()
         assert "http://" in line, line
         url = "http://" + line.partition("http://")[2].split(",")[0].split()[0]
-        while ready and httpx.get(f"{url}/v2/health/ready").status_code != 200:
-            pass
+        if ready:
+            await_ready(url)
         return url
 
     yield begin
@@ -174,8 +180,7 @@ def test_an_uplink_that_is_down_is_said_and_may_come_and_go(start: Start, start_
     assert "uplink" in response.json()["error"]
     assert int(response.headers["Retry-After"]) >= 1
     gateway = start_gateway(workers=1, policy="none", port=port)
-    while httpx.get(f"{url}/v2/health/ready").status_code != 200:
-        pass
+    await_ready(url)
     assert ask(url, png(2)).json()["label"] == "g2"
     gateway.stop()
     response = ask(url, png(2))
