@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import IO
 
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines import CancelEffect, EngineListener, Hold, OipEngine, OipServer, RemoteModel, TensorForm
-from collage.engines._base import FloatArray
+from collage.engines import (
+    CancelEffect,
+    EngineListener,
+    FloatArray,
+    Hold,
+    OipEngine,
+    OipServer,
+    RemoteModel,
+    TensorForm,
+)
 from collage.exceptions import ModelError
 from collage.zoo import LoadedModel, open_session
 

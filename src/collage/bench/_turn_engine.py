@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from collage.bench._links import LinkedEngine
 from collage.bench._padding import Padding
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines import EngineListener, LocalEngine
-from collage.engines._base import FloatArray
+from collage.engines import EngineListener, FloatArray, LocalEngine
 
 
 class TurnEngine:

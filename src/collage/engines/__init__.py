@@ -1,6 +1,6 @@
 """Workers, and what starts and places them."""
 
-from collage.engines._base import CancelEffect, ElasticEngine, Engine, EngineListener
+from collage.engines._base import CancelEffect, ElasticEngine, Engine, EngineListener, FloatArray
 from collage.engines._local import LocalEngine
 from collage.engines._mixed import MixedEngine
 from collage.engines._models import Hold
@@ -15,6 +15,7 @@ __all__ = [
     "ElasticEngine",
     "Engine",
     "EngineListener",
+    "FloatArray",
     "Hold",
     "LocalEngine",
     "MixedEngine",

@@ -35,7 +35,7 @@ class Table(NamedTuple):
 ALL_RIGHT = Table((Outcome(True, 1.0),), (True,))
 
 
-def load_table(path: Path) -> tuple[Table, list[str]]:
+def load_outcomes(path: Path) -> tuple[Table, list[str]]:
     """One model's outcomes, gzipped CSV, and the label of each image.
 
     Columns: image, label, answer (-1: unknown), confidence and, where there is a row for every tile, tile. Raises
@@ -74,7 +74,7 @@ def load_tables(paths: Mapping[str, Path]) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     known: tuple[Path, list[str]] | None = None
     for model, path in paths.items():
-        tables[model], labels = load_table(path)
+        tables[model], labels = load_outcomes(path)
         if known is not None and known[1] != labels:
             raise SettingsError(f"outcomes: {path} and {known[0]} are not of the same images")
         known = path, labels

@@ -47,6 +47,7 @@ from collage.training._stop import Stop
 from collage.training._teacher import Teacher, ask_single
 from collage.training._team import Team, in_team, join_team
 from collage.training._timing import LatencyRatio, latency_ratio
+from collage.training._views import Views
 
 __all__ = [
     "BINS",
@@ -75,6 +76,7 @@ __all__ = [
     "Teacher",
     "Team",
     "TrainingSettings",
+    "Views",
     "ask_single",
     "assemble",
     "assess",

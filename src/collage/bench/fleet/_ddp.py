@@ -128,8 +128,7 @@ def _test_accuracy(folder: Path) -> float:
     """Of the averaged weights on all test images: a single's, or a collage's with every tile filled."""
     import torch  # noqa: PLC0415 - an extra
 
-    from collage.training import CollageTask, SingleTask, Teacher, load_net  # noqa: PLC0415
-    from collage.training._views import Views  # noqa: PLC0415
+    from collage.training import CollageTask, SingleTask, Teacher, Views, load_net  # noqa: PLC0415
 
     settings, net, _ = load_net(folder)
     images = load_pixels(open_dataset(settings.data.dataset), "test", settings.preprocessing)

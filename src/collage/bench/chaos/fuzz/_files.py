@@ -18,11 +18,8 @@ from collage.bench._overhead import load_overhead
 from collage.bench._settings import load_bench
 from collage.bench.chaos.fuzz._mutate import mutated, mutated_tree, random_bytes, toml
 from collage.bench.simulated import load_experiment
-from collage.serving import load_settings
-from collage.serving._fleet import load_fleet
-from collage.simulation import Profile, load_profile, load_times
-from collage.simulation._outcomes import load_table
-from collage.simulation._parts import load_timestamps
+from collage.serving import load_fleet, load_settings
+from collage.simulation import Profile, load_outcomes, load_profile, load_times, load_timestamps
 from collage.zoo import load_model
 
 _WORDS = (
@@ -169,7 +166,7 @@ def _chaos(path: Path) -> object:
 
 
 def _training(path: Path) -> object:
-    from collage.training._settings import load_training  # noqa: PLC0415 - needs torch
+    from collage.training import load_training  # noqa: PLC0415 - needs torch
 
     return load_training(path)
 
@@ -248,7 +245,7 @@ TRAININGS = {
 CARDS = {"card": Reader(_json(_CARD), load_model, ".json")}
 TRACES = {
     "npy": Reader(_npy, load_times, ".npy"),
-    "outcomes": Reader(_outcomes, load_table, ".csv.gz"),
+    "outcomes": Reader(_outcomes, load_outcomes, ".csv.gz"),
     "profile": Reader(_make_profile, lambda path: load_profile(str(path)), ".json"),
     "times": Reader(_csv, load_times, ".csv"),
     "timestamps": Reader(_csv, load_timestamps, ".csv"),

@@ -18,19 +18,33 @@ from collage.bench.chaos.fuzz import _files
 from collage.bench.chaos.fuzz._mutate import mutated, mutated_tree, random_bytes
 from collage.bench.chaos.fuzz._pictures import hostile_picture
 from collage.bench.chaos.fuzz._requests import MODEL, hostile_binary, hostile_json, hostile_message
-from collage.client._wire import read_answers, read_index, read_model, refusal
+from collage.client.readers import read_answers, read_index, read_model, refusal
 from collage.engines import RemoteModel, TensorForm
-from collage.engines._oip_wire import check_tensors, decode_response
-from collage.engines._wire import HEADER, MAGIC, Frame, Kind, Parser, WireError, pack
+from collage.engines.readers import (
+    HEADER,
+    MAGIC,
+    Frame,
+    Kind,
+    Parser,
+    WireError,
+    check_tensors,
+    decode_response,
+    pack,
+)
 from collage.exceptions import CollageError, GatewayError, InvalidInput
 from collage.imaging import ImageLimits, Preprocessing
 from collage.oip import METHODS
 from collage.serving import Encoded, ServingSettings, load_settings
-from collage.serving._grpc_codec import parse_infer_message
-from collage.serving._oip_model import OipModel
-from collage.serving._oip_repository import parse_index, parse_load, parse_unload
-from collage.serving._oip_request import InferRequest, parse_infer
-from collage.serving._prepare import Preparer
+from collage.serving.readers import (
+    InferRequest,
+    OipModel,
+    Preparer,
+    parse_index,
+    parse_infer,
+    parse_infer_message,
+    parse_load,
+    parse_unload,
+)
 
 _LIMITS = ImageLimits(max_bytes=2**20, max_pixels=2**20)
 
