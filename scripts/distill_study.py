@@ -7,8 +7,9 @@
    seen in each quarter of the image (after Coates, Ng and Lee, AISTATS 2011). It is written as plain ONNX operators.
 3. `collage distill` makes a 3x3 collage-cnn for it, once with all images and once for each smaller number.
 
-What is done is kept in --work, so that a run that was stopped goes on; figures and the report go to --out. Every
-distillation takes --minutes at most, and ends sooner where it has stopped gaining.
+What is done is kept in --work, so that a run that was stopped goes on, and numbers of images may be run one by one;
+figures and the report go to --out. Every distillation takes --minutes at most, and ends sooner where it has stopped
+gaining.
 """
 
 from __future__ import annotations
@@ -180,14 +181,23 @@ def distill(teacher: Path, folder: Path, count: int, minutes: float, work: Path)
         command += ["--images", str(folder), "--labels", "--grid", "3", "--minutes", f"{minutes:g}", "--name", name]
         command += ["--limit", str(count), "--run", str(work / name), "--out", str(work / "models")]
         subprocess.run(command, check=True)
-    summary: dict[str, Any] = json.loads(report.read_text())
-    return summary
+    asked = json.loads((work / name / "plan.json").read_text())["request"]
+    return {"minutes": asked["minutes"], **json.loads(report.read_text())}
 
 
 def write_results(rows: list[dict[str, Any]], work: Path, out: Path) -> None:
     """The table, the plot, and the report of the largest run."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "few-images.json").write_text(json.dumps(rows, indent=2) + "\n")
+    if len(rows) > 1:
+        _plot_few(rows, out / "few-images.png")
+    largest = work / "models" / rows[-1]["collage"]
+    for path in largest.iterdir():
+        if path.suffix in (".md", ".png", ".json") and "confusion" not in path.name:
+            shutil.copy(path, out / path.name)
+
+
+def _plot_few(rows: list[dict[str, Any]], path: Path) -> None:
     counts = [row["images"] for row in rows]
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -199,11 +209,7 @@ def write_results(rows: list[dict[str, Any]], work: Path, out: Path) -> None:
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.legend()
-    figure.savefig(out / "few-images.png", dpi=110)
-    largest = work / "models" / rows[-1]["collage"]
-    for path in largest.iterdir():
-        if path.suffix in (".md", ".png", ".json") and "confusion" not in path.name:
-            shutil.copy(path, out / path.name)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":
