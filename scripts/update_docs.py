@@ -139,11 +139,15 @@ def _presets() -> str:
         if policy.code is None:
             lines.append(f"| `{name}` | nothing |  |  |  |  |")
             continue
-        late = f"after the {policy.late_quantile:.0%} quantile of singles' times"
-        wanted = "at once" if policy.trigger == "at_once" else late
+        wanted = {
+            "at_once": "at once",
+            "late": f"after the {policy.late_quantile:.0%} quantile of singles' times",
+            "in_time": "so that it is there as patience ends, if the budget lasts",
+        }[policy.trigger]
         accepted = "the first answer" if policy.accept == "first" else "after patience"
         second = "yes" if policy.second_line else "no"
-        code = f"{policy.code}{f', {policy.dedicated} worker for them alone' if policy.dedicated else ''}"
+        code = " or ".join(dict.fromkeys((policy.code, *policy.among)))
+        code += f", {policy.dedicated} worker for them alone" if policy.dedicated else ""
         lines.append(f"| `{name}` | {code} | {wanted} | {accepted} | {second} | {policy.budget:.0%} |")
     return "\n".join(lines) + "\n"
 

@@ -120,7 +120,10 @@ def test_serve_refuses_a_taken_port_in_one_line(gateway: Any, models: dict[str, 
         (["--policy", "nothing"], "nothing"),
         (["--host", "256.1.1.1", "--open"], "host: '256.1.1.1' cannot be listened on"),
         (["--host", "0.0.0.0"], "host: 0.0.0.0 lets other machines connect, and whoever does may ask: set tenants"),
-        (["--backup", "none"], "backup: policy 'collage' needs a collage model; policies none, "),
+        (
+            ["--policy", "collage", "--backup", "none"],
+            "backup: policy 'collage' needs a collage model; policies none, ",
+        ),
         (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
     ],
 )

@@ -240,6 +240,15 @@ def test_every_preset_finds_its_shipped_backup_or_says_that_there_is_none(policy
     assert (plane.backup.card.role if plane.backup else Role.SINGLE) is (code.role if code else Role.SINGLE)
 
 
+def test_by_default_whatever_backup_models_there_are_will_do(models: Models) -> None:
+    assert ServingSettings().policy == "auto"
+    roles = {model.card.role for model in DataPlane(ServingSettings()).backups}
+    assert roles == {Role.COLLAGE, Role.CHEAP}
+    for backup in ("auto", "none"):  # none was shipped for this single: its late queries are sent to it again
+        plane = DataPlane(settings(models, backup=backup, policy="auto"))
+        assert (plane.backups, plane.policy.codes[-1]) == ([], Source.REPLICA)
+
+
 def test_models_that_do_not_fit_are_refused_at_once(models: Models, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is a collage; a single is needed"):
         DataPlane(settings(models, single=str(models["collage"])))
@@ -248,7 +257,7 @@ def test_models_that_do_not_fit_are_refused_at_once(models: Models, tmp_path: Pa
     with pytest.raises(SettingsError, match=r"backup: .* is a collage; policy 'cheap' needs a cheap"):
         DataPlane(settings(models, policy="cheap"))
     with pytest.raises(SettingsError, match="backup: no shipped collage model was made for greys"):
-        DataPlane(settings(models, backup="auto"))
+        DataPlane(settings(models, backup="auto", policy="collage"))
     # The same collage-cnn, bound to another single.
     card = json.loads(models["collage"].read_text()) | {"single_sha256": hashlib.sha256(b"other").hexdigest()}
     (tmp_path / "other.json").write_text(json.dumps(card))

@@ -58,7 +58,14 @@ def drifted(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 def test_a_backup_that_disagrees_is_switched_off_until_somebody_switches_it_on(
     start_gateway: Any, drifted: Path, png: Any
 ) -> None:
-    gateway = start_gateway(backup=drifted, control_share=1.0, least_agreement=0.5, policy_overrides=POLICY, workers=2)
+    gateway = start_gateway(
+        backup=drifted,
+        control_share=1.0,
+        least_agreement=0.5,
+        policy="collage",
+        policy_overrides=POLICY,
+        workers=2,
+    )
     asked = 0
     while gateway.metrics()["collage_backup_off"] == 0:  # the test's own timeout is the limit
         for label in range(10):

@@ -20,7 +20,7 @@ def config(tmp_path: Path) -> Path:
 
 def test_defaults_are_valid_and_every_field_is_described() -> None:
     settings = ServingSettings()
-    assert (settings.host, settings.port, settings.policy) == ("127.0.0.1", 8080, "collage")
+    assert (settings.host, settings.port, settings.policy) == ("127.0.0.1", 8080, "auto")
     assert all(field.description for field in ServingSettings.model_fields.values())
 
 

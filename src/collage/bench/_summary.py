@@ -103,6 +103,12 @@ def summarise(
     return [_row(settings, found[key], grid, cancel, capacities or {}) for key in order if key in found]
 
 
+def _ours(settings: BenchSettings) -> str:
+    """The policy that sentences are about: a gateway's default, or, where that is absent, `collage`."""
+    usual: str = ServingSettings.model_fields["policy"].default
+    return usual if usual in settings.policies else "collage"
+
+
 def _row(
     settings: BenchSettings, turns: Sequence[TurnResult], grid: int | None, cancel: str, capacities: Mapping[Role, int]
 ) -> Row:
@@ -124,7 +130,7 @@ def _row(
         metric="query",
         policy=turn.policy,
         code=source.value if source else "none",
-        default=turn.policy == ServingSettings.model_fields["policy"].default,
+        default=turn.policy == _ours(settings),
         straggler=turn.straggler,
         cancel=cancel,
         load=turn.load,

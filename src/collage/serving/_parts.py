@@ -58,7 +58,8 @@ class Parts:
             return []
         if given == "auto":
             found = [self._shipped_backup(source, needed=not policy.among) for source in wanted]
-            return [model for model in found if model is not None]
+            shipped = [model for model in found if model is not None]
+            return shipped[:1] if self._settings.fleet is not None else shipped  # a fleet runs one backup model
         names = () if given is None else (given,) if isinstance(given, str) else given
         models = [self._load_backup(name, wanted) for name in names]
         roles = [model.card.role for model in models]

@@ -112,7 +112,7 @@ class ServingSettings(BaseSettings):
     )
 
     # How it decides
-    policy: str = Field("collage", min_length=1, description="name of a policy preset")
+    policy: str = Field("auto", min_length=1, description="name of a policy preset")
     policy_overrides: dict[str, Any] = Field(
         default_factory=dict, description="settings of the policy that differ from the preset's, by name"
     )
