@@ -161,7 +161,8 @@ def starting(models: tuple[Path, Path]) -> Iterator[StartGateway]:
     started: list[Gateway] = []
 
     def start(hold: float = 0.03, **settings: object) -> Gateway:
-        gateway = Gateway({"single": str(single), "backup": str(backup), "port": 0, "workers": 3, **settings}, hold)
+        usual = {"single": str(single), "backup": str(backup), "port": 0, "workers": 3, "policy": "collage"}
+        gateway = Gateway({**usual, **settings}, hold)
         started.append(gateway)
         return gateway
 

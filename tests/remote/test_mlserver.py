@@ -77,7 +77,9 @@ def test_no_query_is_lost_where_a_server_stops_dies_and_returns(
     """
 
     async def main() -> None:
-        plane = make_plane(tmp_path, text, policy_overrides={"warmup": 10, "accept": "first"}, control_share=0.0)
+        plane = make_plane(
+            tmp_path, text, policy="collage", policy_overrides={"warmup": 10, "accept": "first"}, control_share=0.0
+        )
         name = first.url(scheme).partition("://")[2]
         await plane.start()
         await until(lambda: len(up(plane)) == 3, "all three workers are up")

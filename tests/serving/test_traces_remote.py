@@ -125,7 +125,7 @@ async def gateway(server: Servers, models: dict[str, Path], folder: Path, **sett
     fleet = folder / "fleet.toml"
     fleet.write_text(server.fleet)
     files = {"single": str(models["single"]), "backup": str(models["collage"]), "fleet": fleet}
-    app = GatewayApp(load_settings(**files, policy_overrides=POLICY, control_share=0.0, **settings))
+    app = GatewayApp(load_settings(**files, policy="collage", policy_overrides=POLICY, control_share=0.0, **settings))
     heard: asyncio.Queue[str] = asyncio.Queue()
     said: asyncio.Queue[str] = asyncio.Queue()
 
