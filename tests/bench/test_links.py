@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from collage.bench._links import LinkedEngine
 from collage.dispatch import Role
+from collage.engines import Submission
 from collage.zoo import load_model
 
 from .conftest import Listener
@@ -38,20 +39,20 @@ def test_a_slow_link_slows_its_own_worker_while_it_is_slow(models: dict[str, str
             assert sorted([again.heard.get_nowait() for _ in range(2)], key=str) == sorted(ups, key=str)
 
             linked.hold = lambda worker, role: 0.2  # what a job lasts at least
-            linked.submit(1, "w1", Role.SINGLE, grey(7))
+            linked.submit(Submission(1, "w1", Role.SINGLE, grey(7)))
             kind, job, answer, seconds = await again.heard.get()
             assert (kind, job, answer) == ("completed", 1, 7)
             assert isinstance(seconds, float)
             assert seconds >= 0.2
 
-            linked.submit(4, "w1", Role.COLLAGE, np.full((1, 1, 24, 24), 7 / 9, np.float32))
+            linked.submit(Submission(4, "w1", Role.COLLAGE, np.full((1, 1, 24, 24), 7 / 9, np.float32)))
             kind, job, answer, _ = await again.heard.get()
             assert (kind, job, answer) == ("completed", 4, 7)  # of the first of its tiles
 
             linked.hold = None
             with linked.slow("w1", 0.5):
-                linked.submit(2, "w1", Role.SINGLE, grey(3))
-                linked.submit(3, "w0", Role.SINGLE, grey(4))
+                linked.submit(Submission(2, "w1", Role.SINGLE, grey(3)))
+                linked.submit(Submission(3, "w0", Role.SINGLE, grey(4)))
                 (kind, *first), (other, *second) = [await again.heard.get() for _ in range(2)]
             assert (kind, other) == ("completed", "completed")
             assert first[:2] == [3, 4]  # the other worker's was there first
@@ -73,7 +74,7 @@ def test_a_server_that_dies_takes_its_jobs_with_it(models: dict[str, str]) -> No
         try:
             assert (await listener.heard.get())[0] == "up"
             linked.hold = lambda worker, role: 3600.0
-            linked.submit(1, "w0", Role.SINGLE, grey(1))
+            linked.submit(Submission(1, "w0", Role.SINGLE, grey(1)))
             process = linked.workers["w0"]
             assert process is not None
             os.kill(process, 9)

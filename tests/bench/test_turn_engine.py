@@ -19,7 +19,7 @@ from collage.bench._padding import Padding, call_costs
 from collage.bench._plane import load_models, open_plane
 from collage.bench._turn_engine import TurnEngine
 from collage.dispatch import Role
-from collage.engines import LocalEngine
+from collage.engines import LocalEngine, Submission
 from collage.exceptions import SettingsError
 from collage.simulation import CallCost, TraceTimes
 
@@ -56,7 +56,7 @@ def test_a_turn_hears_of_workers_in_its_own_roles_and_its_jobs_take_their_draws(
             turn, listener = TurnEngine(local, roles, padding(0.05), slack=100.0), Listener()
             await turn.start(listener)
             assert {await listener.heard.get() for _ in roles} == {("up", name, own) for name, own in roles.items()}
-            turn.submit(1, "w0", Role.SINGLE, grey(7))
+            turn.submit(Submission(1, "w0", Role.SINGLE, grey(7)))
             kind, job, answer, seconds = await listener.heard.get()
             assert (kind, job, answer) == ("completed", 1, 7)
             assert isinstance(seconds, float)
@@ -72,8 +72,8 @@ def test_a_turn_ends_when_nothing_of_it_runs(models: dict[str, str]) -> None:
         roles = {"w0": BOTH, "w1": BOTH}
         turn, listener = TurnEngine(local, roles, padding(0.05), slack=0.0), Listener()
         await turn.start(listener)
-        turn.submit(1, "w0", Role.SINGLE, grey(1))
-        turn.submit(2, "w1", Role.SINGLE, grey(2))
+        turn.submit(Submission(1, "w0", Role.SINGLE, grey(1)))
+        turn.submit(Submission(2, "w1", Role.SINGLE, grey(2)))
         await turn.stop()
         assert turn.jobs == 2
         assert turn.overruns == 2  # no job takes exactly its draw
@@ -92,7 +92,7 @@ def test_a_worker_that_dies_ends_its_job_and_comes_back(models: dict[str, str]) 
         await turn.start(listener)
         for _ in roles:
             await listener.heard.get()
-        turn.submit(1, "w0", Role.SINGLE, grey(1))
+        turn.submit(Submission(1, "w0", Role.SINGLE, grey(1)))
         pid = local.workers["w0"]
         assert pid is not None
         os.kill(pid, signal.SIGKILL)

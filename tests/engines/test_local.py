@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from collage.dispatch import Role
-from collage.engines import CancelEffect, LocalEngine
+from collage.engines import CancelEffect, LocalEngine, Submission
 from collage.exceptions import ModelError
 
 from ..waiting import until
@@ -33,8 +33,8 @@ def test_each_role_runs_its_own_model(run: Run, recorder: Any, means: Path, doub
         assert all(up[2:] == (BOTH, 1) for up in ups)
         assert len(set(engine.workers.values())) == 2
 
-        engine.submit(1, "w0", Role.SINGLE, image(0.25, 0.5, 0.75))
-        engine.submit(2, "w1", Role.COLLAGE, image(3.0))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(0.25, 0.5, 0.75)))
+        engine.submit(Submission(2, "w1", Role.COLLAGE, image(3.0)))
         outputs = {event[1]: event[2] for event in [await recorder.next("completed") for _ in range(2)]}
         np.testing.assert_allclose(outputs[1], [[0.25, 0.5, 0.75]])
         np.testing.assert_allclose(outputs[2], np.full((1, 1, 4, 4), 6.0))
@@ -50,7 +50,7 @@ def test_inputs_of_any_size(run: Run, recorder: Any, means: Path) -> None:
         await engine.start(recorder)
         await recorder.next("up")
         for job, side in enumerate([28, 416, 5, 700]):
-            engine.submit(job, "w0", Role.SINGLE, image(0.5, job, side=side))
+            engine.submit(Submission(job, "w0", Role.SINGLE, image(0.5, job, side=side)))
             event = await recorder.next("completed")
             assert event[1] == job
             np.testing.assert_allclose(event[2], [[0.5, job]], rtol=1e-5)
@@ -64,9 +64,9 @@ def test_inputs_that_do_not_fit_fail_the_job_only(recorder: Any, doubled: Path) 
         engine = LocalEngine({Role.SINGLE: doubled}, 1)
         await engine.start(recorder)
         await recorder.next("up")
-        engine.submit(1, "w0", Role.SINGLE, image(1.0, side=5))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(1.0, side=5)))
         assert "Got: 5 Expected: 4" in (await recorder.next("failed"))[2]
-        engine.submit(2, "w0", Role.SINGLE, image(1.0))
+        engine.submit(Submission(2, "w0", Role.SINGLE, image(1.0)))
         assert (await recorder.next("completed"))[1] == 2
         await engine.stop()
 
@@ -84,10 +84,10 @@ def test_what_can_never_run_is_refused(recorder: Any, means: Path) -> None:
             ((1, "w0", Role.SINGLE, image(1.0).astype(np.float64)), "not float64"),
         ]:
             with pytest.raises(ValueError, match=message):
-                engine.submit(*arguments)
-        engine.submit(1, "w0", Role.SINGLE, image(1.0))
+                engine.submit(Submission(*arguments))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(1.0)))
         with pytest.raises(ValueError, match="busy"):
-            engine.submit(2, "w0", Role.SINGLE, image(1.0))
+            engine.submit(Submission(2, "w0", Role.SINGLE, image(1.0)))
         await engine.stop()
 
     asyncio.run(main())
@@ -115,7 +115,7 @@ def test_ctrl_c_and_sigterm_are_the_gateways_business(recorder: Any, means: Path
         await recorder.next("up")
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(engine.workers["w0"] or 0, number)
-        engine.submit(1, "w0", Role.SINGLE, image(1.0))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(1.0)))
         await recorder.next("completed")
         await engine.stop()
 
@@ -133,14 +133,14 @@ def test_hold_keeps_the_slot_for_the_drawn_time(recorder: Any, means: Path) -> N
         engine = LocalEngine({Role.SINGLE: means}, 1, hold=hold)
         await engine.start(recorder)
         await recorder.next("up")
-        engine.submit(1, "w0", Role.SINGLE, image(1.0))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(1.0)))
         engine.cancel(1)  # changes nothing: it runs to its end and says so
         assert (await recorder.next("completed"))[3] >= 0.05
         engine.straggle("w0", seconds_per_job=0.2, for_seconds=FOREVER)
-        engine.submit(2, "w0", Role.SINGLE, image(1.0))
+        engine.submit(Submission(2, "w0", Role.SINGLE, image(1.0)))
         assert (await recorder.next("completed"))[3] >= 0.2
         engine.straggle("w0", seconds_per_job=FOREVER, for_seconds=0.0)
-        engine.submit(3, "w0", Role.SINGLE, image(1.0))
+        engine.submit(Submission(3, "w0", Role.SINGLE, image(1.0)))
         await recorder.next("completed")
         with pytest.raises(ValueError, match="no worker"):
             engine.straggle("x", 1.0, 1.0)
@@ -158,10 +158,10 @@ def test_another_owner_takes_over_running_workers(recorder: Any, means: Path) ->
         before = dict(engine.workers)
         for _ in range(2):
             await recorder.next("up")
-        engine.submit(1, "w0", Role.SINGLE, image(1.0))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(1.0)))
         engine.attach(after)
         assert (await after.next("up"))[1] == "w1"
-        engine.submit(1, "w1", Role.SINGLE, image(0.5))  # the new owner counts from one again
+        engine.submit(Submission(1, "w1", Role.SINGLE, image(0.5)))  # the new owner counts from one again
         heard = {event[0]: event for event in [await after.next(), await after.next()]}
         np.testing.assert_allclose(heard["completed"][2], [[0.5]])
         assert heard["up"][1] == "w0"  # once its old job is over
@@ -187,7 +187,7 @@ def test_models_that_cannot_be_loaded(recorder: Any, tmp_path: Path, means: Path
         )
         await engine.start(recorder)
         assert (await recorder.next("up"))[1] == "good"
-        engine.submit(1, "good", Role.SINGLE, image(1.0))
+        engine.submit(Submission(1, "good", Role.SINGLE, image(1.0)))
         await recorder.next("completed")
         await engine.stop()
 
@@ -199,7 +199,7 @@ def test_stop_leaves_no_process_whenever_it_comes(run: Run, recorder: Any, means
         engine = LocalEngine({Role.SINGLE: means}, 2, hold=lambda *_: FOREVER)
         await engine.start(recorder)
         pids = list(engine.workers.values())
-        engine.submit(1, "w0", Role.SINGLE, image(1.0))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(1.0)))
         await engine.stop()
         await engine.stop()
         starting = asyncio.create_task(engine.start(recorder))
@@ -220,7 +220,7 @@ _OWNER = """
 import asyncio, sys
 from pathlib import Path
 from collage.dispatch import Role
-from collage.engines import LocalEngine
+from collage.engines import LocalEngine, Submission
 import numpy as np
 
 class Listener:
@@ -229,7 +229,7 @@ class Listener:
 async def main():
     engine = LocalEngine({Role.SINGLE: Path(sys.argv[1])}, 3, hold=lambda *_: 1000.0)
     await engine.start(Listener())
-    engine.submit(1, "w0", Role.SINGLE, np.zeros((1, 1, 4, 4), np.float32))
+    engine.submit(Submission(1, "w0", Role.SINGLE, np.zeros((1, 1, 4, 4), np.float32)))
     print("up", flush=True)
     await asyncio.sleep(1000)
 

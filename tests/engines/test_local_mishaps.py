@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from collage.dispatch import Role
-from collage.engines import LocalEngine, _process
+from collage.engines import LocalEngine, Submission, _process
 from collage.exceptions import ModelError
 
 from .jobs import FOREVER, Run, image
@@ -26,15 +26,15 @@ def test_a_killed_worker_is_reported_and_comes_back(run: Run, recorder: Any, mea
         await recorder.next("up")
         first = engine.workers["a"]
         assert first is not None
-        engine.submit(1, "a", Role.SINGLE, image(1.0))
+        engine.submit(Submission(1, "a", Role.SINGLE, image(1.0)))
         os.kill(first, signal.SIGKILL)
         assert await recorder.next() == ("down", "a", "the process ended")
-        engine.submit(2, "a", Role.SINGLE, image(1.0))
+        engine.submit(Submission(2, "a", Role.SINGLE, image(1.0)))
         assert await recorder.next() == ("failed", 2, "worker a is down")
         engine.hold = None
         await recorder.next("up")
         assert engine.workers["a"] not in (None, first)
-        engine.submit(3, "a", Role.SINGLE, image(0.5))
+        engine.submit(Submission(3, "a", Role.SINGLE, image(0.5)))
         event = await recorder.next("completed")
         assert event[1] == 3
         np.testing.assert_allclose(event[2], [[0.5]])
@@ -66,7 +66,7 @@ def test_a_frozen_worker_is_killed_when_its_job_takes_too_long(recorder: Any, me
         first = engine.workers["w0"]
         assert first is not None
         os.kill(first, signal.SIGSTOP)
-        engine.submit(1, "w0", Role.SINGLE, image(1.0))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(1.0)))
         assert await recorder.next() == ("down", "w0", "a job ran for more than 0.05 s")
         await recorder.next("up")
         assert engine.workers["w0"] != first
@@ -82,7 +82,7 @@ def test_a_frozen_worker_that_wakes_up_answers(recorder: Any, means: Path) -> No
         await recorder.next("up")
         pid = engine.workers["w0"] or 0
         os.kill(pid, signal.SIGSTOP)
-        engine.submit(1, "w0", Role.SINGLE, image(1.0))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(1.0)))
         assert recorder.silent()
         os.kill(pid, signal.SIGCONT)
         assert (await recorder.next("completed"))[1] == 1
@@ -140,7 +140,7 @@ def test_a_worker_that_sends_garbage_is_replaced(
         if lie != "junk":  # which is noticed before the worker is up
             await recorder.next("up")
             if lie != "answers unasked":
-                engine.submit(1, "w0", Role.SINGLE, image(1.0))
+                engine.submit(Submission(1, "w0", Role.SINGLE, image(1.0)))
             assert "it sent garbage" in (await recorder.next("down"))[2]
             await starting
         else:
@@ -148,7 +148,7 @@ def test_a_worker_that_sends_garbage_is_replaced(
                 await starting
             starting = asyncio.create_task(engine.start(recorder))
         await recorder.next("up")
-        engine.submit(2, "w0", Role.SINGLE, image(0.5))
+        engine.submit(Submission(2, "w0", Role.SINGLE, image(0.5)))
         event = await recorder.next("completed")
         assert event[1] == 2
         np.testing.assert_allclose(event[2], [[0.5]])

@@ -15,7 +15,16 @@ import pytest
 from aiohttp import web
 
 from collage.dispatch import Role
-from collage.engines import CancelEffect, LocalEngine, MixedEngine, OipEngine, OipOptions, OipServer, TlsOptions
+from collage.engines import (
+    CancelEffect,
+    LocalEngine,
+    MixedEngine,
+    OipEngine,
+    OipOptions,
+    OipServer,
+    Submission,
+    TlsOptions,
+)
 from collage.exceptions import SettingsError
 
 from .jobs import RGB, Run, image
@@ -32,8 +41,8 @@ def test_each_role_runs_its_own_model_on_kept_connections(run: Run, recorder: An
             await engine.start(recorder)
             assert await recorder.next() == ("up", worker, frozenset(BOTH), 2)
             for job in range(4):
-                engine.submit(2 * job, worker, Role.SINGLE, RGB + np.float32(job))
-                engine.submit(2 * job + 1, worker, Role.COLLAGE, image(job))
+                engine.submit(Submission(2 * job, worker, Role.SINGLE, RGB + np.float32(job)))
+                engine.submit(Submission(2 * job + 1, worker, Role.COLLAGE, image(job)))
                 done = {event[1]: event for event in [await recorder.next("completed") for _ in range(2)]}
                 np.testing.assert_allclose(done[2 * job][2], [[0.25 + job, 0.5 + job, 0.75 + job]])
                 np.testing.assert_allclose(done[2 * job + 1][2], np.full((1, 1, 4, 4), 2.0 * job))
@@ -67,16 +76,16 @@ def test_a_worker_is_there_while_its_server_says_so(run: Run, recorder: Any) -> 
                 raise AssertionError
 
             remote.answer = hang
-            engine.submit(1, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(1, worker, Role.SINGLE, RGB))
             await remote.asked.wait()
             remote.not_ready = {"means", "doubled"}
             down = await recorder.next("down")
             assert (down[1], "/v2/models/means/ready: not ready" in down[2]) == (worker, True)
-            engine.submit(2, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(2, worker, Role.SINGLE, RGB))
             assert await recorder.next() == ("failed", 2, f"worker {worker} is down")  # and nothing of job 1
             remote.not_ready, remote.answer = set(), None
             await recorder.next("up")
-            engine.submit(3, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(3, worker, Role.SINGLE, RGB))
             assert (await recorder.next("completed"))[1] == 3
             await engine.stop()
 
@@ -89,7 +98,7 @@ def test_a_server_that_ends_and_comes_back(run: Run, recorder: Any) -> None:
             engine = OipEngine([remote.server(probe_interval=100)])  # a failed call makes it look at once
             await engine.start(recorder)
             _, worker, *_ = await recorder.next("up")
-        engine.submit(1, worker, Role.SINGLE, RGB)
+        engine.submit(Submission(1, worker, Role.SINGLE, RGB))
         assert "no connection" in (await recorder.next("failed"))[2]
         assert (await recorder.next("down"))[1] == worker
         await engine.stop()
@@ -177,7 +186,7 @@ def test_cancelling_does_what_is_declared(recorder: Any, effect: str) -> None:
             assert engine.cancel_effect is (CancelEffect.COOPERATIVE if effect == "close" else CancelEffect.NOTHING)
             await engine.start(recorder)
             _, worker, *_ = await recorder.next("up")
-            engine.submit(1, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(1, worker, Role.SINGLE, RGB))
             await remote.asked.wait()
             engine.cancel(99)  # of another engine
             engine.cancel(1)
@@ -201,7 +210,7 @@ def test_singles_that_start_together_share_a_call(run: Run, recorder: Any) -> No
             _, worker, _, slots = await recorder.next("up")
             assert slots == 6
             for job in range(6):
-                engine.submit(job, worker, Role.SINGLE, RGB + np.float32(job))
+                engine.submit(Submission(job, worker, Role.SINGLE, RGB + np.float32(job)))
             done = [await recorder.next("completed") for _ in range(6)]
             for _, job, output, _ in done:
                 np.testing.assert_allclose(output, [[0.25 + job, 0.5 + job, 0.75 + job]], rtol=1e-6)
@@ -209,18 +218,19 @@ def test_singles_that_start_together_share_a_call(run: Run, recorder: Any) -> No
 
             told = len(remote.headers)
             for job, headers in ((7, None), (8, {"x-told": "first"}), (9, {"x-told": "second"})):
-                engine.submit(job, worker, Role.SINGLE, RGB, headers=headers)
+                engine.submit(Submission(job, worker, Role.SINGLE, RGB, headers=headers))
             for _ in range(3):
                 await recorder.next("completed")
             assert [sent["x-told"] for sent in remote.headers[told:]] == ["first"]
 
-            engine.submit(20, worker, Role.SINGLE, np.concatenate([RGB, RGB + np.float32(1)]))  # a job of several
+            several = np.concatenate([RGB, RGB + np.float32(1)])
+            engine.submit(Submission(20, worker, Role.SINGLE, several))
             _, _, output, _ = await recorder.next("completed")
             np.testing.assert_allclose(output, [[0.25, 0.5, 0.75], [1.25, 1.5, 1.75]], rtol=1e-6)
 
             remote.answer = said()  # one row, for two
-            engine.submit(10, worker, Role.SINGLE, RGB)
-            engine.submit(11, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(10, worker, Role.SINGLE, RGB))
+            engine.submit(Submission(11, worker, Role.SINGLE, RGB))
             assert [await recorder.next("failed") for _ in range(2)] == [
                 ("failed", job, "1 rows for 2 singles that shared a call") for job in (10, 11)
             ]
@@ -238,7 +248,7 @@ def test_slots_of_a_balanced_url_are_workers(recorder: Any) -> None:
             assert [up[1] for up in ups] == [f"127.0.0.1:{remote.port}#{number}" for number in range(3)]
             assert all(up[3] == 1 for up in ups)
             for job, up in enumerate(ups):
-                engine.submit(job, up[1], Role.SINGLE, RGB)
+                engine.submit(Submission(job, up[1], Role.SINGLE, RGB))
             assert {(await recorder.next("completed"))[1] for _ in ups} == {0, 1, 2}
             await engine.stop()
 
@@ -252,11 +262,11 @@ def test_what_can_never_run_is_refused(recorder: Any) -> None:
             await engine.start(recorder)
             _, worker, *_ = await recorder.next("up")
             with pytest.raises(ValueError, match="no worker nobody"):
-                engine.submit(1, "nobody", Role.SINGLE, RGB)
+                engine.submit(Submission(1, "nobody", Role.SINGLE, RGB))
             with pytest.raises(ValueError, match="no model for collage"):
-                engine.submit(1, worker, Role.COLLAGE, RGB)
+                engine.submit(Submission(1, worker, Role.COLLAGE, RGB))
             with pytest.raises(ValueError, match="must be float32"):
-                engine.submit(1, worker, Role.SINGLE, RGB.astype(np.float64))  # type: ignore[arg-type]
+                engine.submit(Submission(1, worker, Role.SINGLE, RGB.astype(np.float64)))  # type: ignore[arg-type]
             await engine.stop()
 
     asyncio.run(main())
@@ -305,7 +315,7 @@ def test_a_server_whose_certificate_is_trusted(recorder: Any, tmp_path: Path) ->
                 engine = OipEngine([remote.server(tls=tls)])
                 await engine.start(recorder)
                 _, worker, *_ = await recorder.next("up")
-                engine.submit(1, worker, Role.SINGLE, RGB)
+                engine.submit(Submission(1, worker, Role.SINGLE, RGB))
                 assert (await recorder.next("completed"))[1] == 1
                 await engine.stop()
 
@@ -324,7 +334,7 @@ def test_local_and_remote_workers_side_by_side(recorder: Any, means: Path) -> No
             assert ups == {"w0", there} == engine.workers.keys()
             assert engine.workers[there] is None
             for job, worker in enumerate(("w0", there)):
-                engine.submit(job, worker, Role.SINGLE, RGB)
+                engine.submit(Submission(job, worker, Role.SINGLE, RGB))
                 np.testing.assert_allclose((await recorder.next("completed"))[2], [[0.25, 0.5, 0.75]])
             with pytest.raises(ValueError, match="no local worker"):
                 engine.straggle(there, 1.0, 1.0)
@@ -347,7 +357,7 @@ def test_request_ids_are_strings_of_our_own(recorder: Any) -> None:
             await engine.start(recorder)
             _, worker, *_ = await recorder.next("up")
             for job in range(3):
-                engine.submit(job, worker, Role.SINGLE, RGB)
+                engine.submit(Submission(job, worker, Role.SINGLE, RGB))
             for _ in range(3):
                 await recorder.next("completed")
             ids = {sent["id"] for sent, _ in remote.requests}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from collage.dispatch import Role
-from collage.engines import OipEngine, OipOptions, OipServer, TlsOptions
+from collage.engines import OipEngine, OipOptions, OipServer, Submission, TlsOptions
 from collage.exceptions import SettingsError
 from collage.oip import write_parameters
 
@@ -28,8 +28,8 @@ def test_each_role_runs_its_own_model_on_one_connection(recorder: Any) -> None:
             await engine.start(recorder)
             assert await recorder.next() == ("up", worker, frozenset(BOTH), 2)
             for job in range(3):
-                engine.submit(2 * job, worker, Role.SINGLE, RGB + np.float32(job))
-                engine.submit(2 * job + 1, worker, Role.COLLAGE, np.full((1, 1, 4, 4), job, np.float32))
+                engine.submit(Submission(2 * job, worker, Role.SINGLE, RGB + np.float32(job)))
+                engine.submit(Submission(2 * job + 1, worker, Role.COLLAGE, np.full((1, 1, 4, 4), job, np.float32)))
                 done = {event[1]: event for event in [await recorder.next("completed") for _ in range(2)]}
                 np.testing.assert_allclose(done[2 * job][2], [[0.25 + job, 0.5 + job, 0.75 + job]])
                 np.testing.assert_allclose(done[2 * job + 1][2], np.full((1, 1, 4, 4), 2.0 * job))
@@ -50,7 +50,7 @@ def test_slots_of_a_balanced_url_have_connections_of_their_own(recorder: Any) ->
             await engine.start(recorder)
             ups = [await recorder.next("up") for _ in range(3)]
             for job in range(6):
-                engine.submit(job, ups[job % 3][1], Role.SINGLE, RGB)
+                engine.submit(Submission(job, ups[job % 3][1], Role.SINGLE, RGB))
             for _ in range(6):
                 await recorder.next("completed")
             assert len(remote.peers) == 3
@@ -115,12 +115,12 @@ def test_an_answer_that_is_none_fails_its_job_and_nothing_else(recorder: Any, li
             await engine.start(recorder)
             _, worker, *_ = await recorder.next("up")
             remote.answer = lie
-            engine.submit(1, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(1, worker, Role.SINGLE, RGB))
             failed = await recorder.next("failed")
             assert failed[1] == 1
             assert why in failed[2]
             remote.answer = changed(typed([0.25, 0.5, 0.75]))  # typed contents are as good as raw ones
-            engine.submit(2, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(2, worker, Role.SINGLE, RGB))
             np.testing.assert_allclose((await recorder.next("completed"))[2], [[0.25, 0.5, 0.75]])
             await engine.stop()
 
@@ -137,7 +137,7 @@ def test_a_server_that_is_not_ready_or_ends_and_comes_back(recorder: Any) -> Non
             remote.ready = True
             _, worker, *_ = await recorder.next("up")
             remote.answer = _hang
-            engine.submit(1, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(1, worker, Role.SINGLE, RGB))
             await remote.asked.wait()
             remote.ready = False
             assert await recorder.next() == ("down", worker, "ModelReady: not ready")
@@ -146,7 +146,7 @@ def test_a_server_that_is_not_ready_or_ends_and_comes_back(recorder: Any) -> Non
         assert "no connection" in (await recorder.next("down"))[2]
         async with GrpcRemote(port=remote.port):
             await recorder.next("up")
-            engine.submit(2, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(2, worker, Role.SINGLE, RGB))
             assert (await recorder.next("completed"))[1] == 2
             await engine.stop()
         assert recorder.silent()
@@ -170,7 +170,7 @@ def test_a_closed_call_reaches_the_server(recorder: Any) -> None:
             engine = OipEngine([remote.server(cancel="close")])
             await engine.start(recorder)
             _, worker, *_ = await recorder.next("up")
-            engine.submit(1, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(1, worker, Role.SINGLE, RGB))
             await remote.asked.wait()
             engine.cancel(1)
             assert await recorder.next() == ("freed", 1)

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from collage.dispatch import Role
-from collage.engines import OipEngine
+from collage.engines import OipEngine, Submission
 
 from .jobs import RGB
 from .remote import LENGTH, Remote, said
@@ -101,12 +101,12 @@ def test_an_answer_that_is_none_fails_its_job_and_nothing_else(recorder: Any, li
             await engine.start(recorder)
             _, worker, *_ = await recorder.next("up")
             remote.answer = lie
-            engine.submit(1, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(1, worker, Role.SINGLE, RGB))
             failed = await recorder.next("failed")
             assert failed[1] == 1
             assert pytest.RaisesExc(ValueError, match=why).matches(ValueError(failed[2])), failed[2]
             remote.answer = None
-            engine.submit(2, worker, Role.SINGLE, RGB)
+            engine.submit(Submission(2, worker, Role.SINGLE, RGB))
             assert (await recorder.next("completed"))[1] == 2
             await engine.stop()
 

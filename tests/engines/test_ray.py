@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from collage.dispatch import Role
-from collage.engines import CancelEffect, RayEngine, RayOptions
+from collage.engines import CancelEffect, RayEngine, RayOptions, Submission
 from collage.exceptions import ModelError, SettingsError
 
 from ..waiting import ended, until
@@ -66,16 +66,17 @@ def test_workers_are_spread_and_each_role_runs_its_own_model(
         assert all(up[2:] == (BOTH, 1) for up in ups)
         assert len({node for node, _ in engine.places.values()}) == 3
 
-        engine.submit(1, "w0", Role.SINGLE, image(0.25, 0.5, 0.75, side=300))  # more than travels in a message
-        engine.submit(2, "w1", Role.COLLAGE, image(3.0))
+        large = image(0.25, 0.5, 0.75, side=300)  # more than travels in a message
+        engine.submit(Submission(1, "w0", Role.SINGLE, large))
+        engine.submit(Submission(2, "w1", Role.COLLAGE, image(3.0)))
         outputs = {event[1]: event[2] for event in [await recorder.next("completed") for _ in range(2)]}
         np.testing.assert_allclose(outputs[1], [[0.25, 0.5, 0.75]], rtol=1e-5)
         np.testing.assert_allclose(outputs[2], np.full((1, 1, 4, 4), 6.0))
 
-        engine.submit(3, "w2", Role.COLLAGE, image(1.0, side=5))
+        engine.submit(Submission(3, "w2", Role.COLLAGE, image(1.0, side=5)))
         assert "Got: 5 Expected: 4" in (await recorder.next("failed"))[2]
         with pytest.raises(ValueError, match="no model for a cheap"):
-            engine.submit(4, "w0", Role.CHEAP, image(1.0))
+            engine.submit(Submission(4, "w0", Role.CHEAP, image(1.0)))
         processes = [process for _, process in engine.places.values()]
         await engine.stop()
         for process in processes:  # nobody of ours is left on the cluster
@@ -90,12 +91,12 @@ def test_a_worker_that_dies_or_hangs_is_made_again_by_ray(recorder: Any, means: 
         engine = RayEngine({Role.SINGLE: means}, 1, options=options, hold=lambda *_: FOREVER)
         await engine.start(recorder)
         await recorder.next("up")
-        engine.submit(1, "w0", Role.SINGLE, image(0.5))
+        engine.submit(Submission(1, "w0", Role.SINGLE, image(0.5)))
         with pytest.raises(ValueError, match="busy"):
-            engine.submit(2, "w0", Role.SINGLE, image(0.5))
+            engine.submit(Submission(2, "w0", Role.SINGLE, image(0.5)))
         os.kill(engine.places["w0"][1], signal.SIGKILL)
         assert (await recorder.next("down"))[1] == "w0"  # and nothing of its job
-        engine.submit(3, "w0", Role.SINGLE, image(0.5))
+        engine.submit(Submission(3, "w0", Role.SINGLE, image(0.5)))
         assert (await recorder.next("failed"))[1:] == (3, "worker w0 is down")
         assert (await recorder.next("up"))[1] == "w0"
 
@@ -104,11 +105,11 @@ def test_a_worker_that_dies_or_hangs_is_made_again_by_ray(recorder: Any, means: 
         await recorder.next("up")
 
         engine._hung_seconds = 0.2
-        engine.submit(4, "w0", Role.SINGLE, image(0.5))
+        engine.submit(Submission(4, "w0", Role.SINGLE, image(0.5)))
         assert "more than 0.2 s" in (await recorder.next("down"))[2]
         await recorder.next("up")
         engine.hold = None
-        engine.submit(5, "w0", Role.SINGLE, image(0.5))
+        engine.submit(Submission(5, "w0", Role.SINGLE, image(0.5)))
         assert (await recorder.next("completed"))[1] == 5
         await engine.stop()
 
@@ -130,7 +131,7 @@ def test_workers_join_when_there_is_room_and_leave(recorder: Any, means: Path, o
         assert (await recorder.next("down"))[1] == "w0"
         assert (await recorder.next("up"))[1] == "w3"  # in its place
         await gone(process)
-        engine.submit(1, "w3", Role.SINGLE, image(0.5))
+        engine.submit(Submission(1, "w3", Role.SINGLE, image(0.5)))
         assert (await recorder.next("completed"))[1] == 1
         with pytest.raises(ValueError, match="no worker w0"):
             engine.remove("w0")
@@ -147,13 +148,13 @@ def test_a_node_dies_and_another_joins(recorder: Any, means: Path, options: RayO
             await recorder.next("up")
         node = cluster.worker_nodes.copy().pop()
         (lost,) = [worker for worker, (where, _) in engine.places.items() if where == node.node_id]
-        engine.submit(1, lost, Role.SINGLE, image(0.5))
+        engine.submit(Submission(1, lost, Role.SINGLE, image(0.5)))
         cluster.remove_node(node, allow_graceful=False)
         assert (await recorder.next("down"))[1] == lost
         cluster.add_node(num_cpus=1, object_store_memory=STORE)  # until then there is no room
         assert (await recorder.next("up"))[1] == lost
         engine.hold = None
-        engine.submit(2, lost, Role.SINGLE, image(0.5))
+        engine.submit(Submission(2, lost, Role.SINGLE, image(0.5)))
         assert (await recorder.next("completed"))[1] == 2
         await engine.stop()
 
@@ -193,7 +194,7 @@ def test_a_cluster_of_its_own_ends_with_the_engine(recorder: Any, means: Path) -
         await engine.start(recorder)
         for _ in range(2):
             await recorder.next("up")
-        engine.submit(1, "w1", Role.SINGLE, image(0.5))
+        engine.submit(Submission(1, "w1", Role.SINGLE, image(0.5)))
         assert (await recorder.next("completed"))[1] == 1
         processes = [process for _, process in engine.places.values()]
         await engine.stop()

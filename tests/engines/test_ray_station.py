@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from collage.dispatch import Role
-from collage.engines import RayEngine, RayOptions
+from collage.engines import RayEngine, RayOptions, Submission
 from collage.engines._ray_actor import Presence, RayWorker, Sent
 from collage.engines._ray_station import RayStation
 from collage.exceptions import SettingsError
@@ -99,7 +99,7 @@ class Stage:
         return actor
 
     def submit(self, job: int, limit: float = float("inf")) -> None:
-        self.station.submit(job, (Role.SINGLE, 1), IMAGE, 0.0, limit)
+        self.station.submit(Submission(job, "w0", Role.SINGLE, IMAGE), 0.0, limit)
 
     async def end(self) -> None:
         self.task.cancel()

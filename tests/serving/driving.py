@@ -14,7 +14,7 @@ from collage.dispatch import (
     Action,
     Role,
 )
-from collage.engines import CancelEffect
+from collage.engines import CancelEffect, Submission
 from collage.imaging import Preprocessing
 from collage.serving._driver import Driver
 from collage.serving._kept import BackupJob
@@ -59,12 +59,10 @@ class Jobs:
     async def start(self, listener: Driver) -> None:
         listener.worker_up("a", ROLES, 1)
 
-    def submit(
-        self, job: int, worker: str, role: Role, inputs: np.ndarray, capacity: int, *, headers: Any = None
-    ) -> None:
+    def submit(self, job: Submission) -> None:
         if self.refuses:
             raise ValueError("worker a is busy")
-        self.submitted.append((job, worker, role, inputs.copy()))
+        self.submitted.append((job.job, job.worker, job.role, job.inputs.copy()))
 
     def cancel(self, job: int) -> None:
         self.cancelled.append(job)

@@ -9,13 +9,12 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from collage.dispatch import PRESETS, Role, Source
-from collage.engines import CancelEffect, EngineListener, LocalEngine
+from collage.engines import CancelEffect, EngineListener, LocalEngine, Submission
 from collage.exceptions import ModelError, SettingsError
 from collage.serving import Classified, CollageSeen, DataPlane, Encoded, Pixels, ServingSettings, Tensor
 from collage.zoo import list_models, load_model
@@ -94,9 +93,9 @@ def test_backups_of_two_sizes_and_a_third_model_for_one_query_alone(models: Mode
         try:
             submit = plane.engine.submit
 
-            def watched(job: int, worker: str, role: Role, inputs: Any, capacity: int = 1, **more: Any) -> None:
-                ran.add((role, capacity))
-                submit(job, worker, role, inputs, capacity, **more)
+            def watched(job: Submission) -> None:
+                ran.add((job.role, job.capacity))
+                submit(job)
 
             plane.engine.submit = watched  # type: ignore[method-assign]
             for _ in range(20):

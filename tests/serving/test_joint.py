@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from collage.codes import ParityCode, ReplicaCode
 from collage.dispatch import Answer, Decode, Outcome, Role, Settled, Source, Start
+from collage.engines import Submission
 from collage.exceptions import ModelError, SettingsError
 from collage.imaging import Preprocessing
 from collage.serving import DataPlane, Encoded, ServingSettings
@@ -156,7 +157,7 @@ class Jobs:
     async def start(self, listener: Driver) -> None:
         listener.worker_up("a", frozenset({Role.SINGLE, Role.PARITY}), 4)
 
-    def submit(self, *job: Any, **more: Any) -> None: ...
+    def submit(self, job: Submission) -> None: ...
 
     def cancel(self, job: int) -> None: ...
 

@@ -18,7 +18,7 @@ import pytest
 
 from collage.codes import CheapCode, CollageCode, ParityCode, ReplicaCode
 from collage.dispatch import Answer, Cancel, Dispatcher, Policy, Role, Source, Start, get_policy, worker_roles
-from collage.engines import CancelEffect
+from collage.engines import CancelEffect, Submission
 from collage.imaging import Preprocessing
 from collage.serving._driver import Driver
 from collage.simulation import Scenario, make_scenario
@@ -101,18 +101,17 @@ class ModelledEngine:
         self._listener.worker_down(name, "crashed")
         self._clock.call_at(self._clock.now + restart, lambda: self._up(name))
 
-    def submit(
-        self, job: int, worker: str, role: Role, inputs: np.ndarray, capacity: int, *, headers: Any = None
-    ) -> None:
-        seconds = self._scenario.cost(Source(role.value), 2).of(self._machines[worker].times.draw(self._clock.now))
-        output = {Role.COLLAGE: SURE[[0] * 4, :3][None], Role.PARITY: 2 * SURE[[0], :3]}.get(role, SURE[[0], :3])
+    def submit(self, job: Submission) -> None:
+        drawn = self._machines[job.worker].times.draw(self._clock.now)
+        seconds = self._scenario.cost(Source(job.role.value), 2).of(drawn)
+        output = {Role.COLLAGE: SURE[[0] * 4, :3][None], Role.PARITY: 2 * SURE[[0], :3]}.get(job.role, SURE[[0], :3])
 
         def ended() -> None:
-            del self._jobs[job]
-            self._listener.job_completed(job, output, seconds)
+            del self._jobs[job.job]
+            self._listener.job_completed(job.job, output, seconds)
 
         timer = self._clock.call_at(self._clock.now + seconds, ended)
-        self._jobs[job] = (worker, self._clock.now, timer)
+        self._jobs[job.job] = (job.worker, self._clock.now, timer)
 
     def cancel(self, job: int) -> None:
         cancel = self._scenario.cancel

@@ -23,6 +23,7 @@ from collage.engines import (
     OipEngine,
     OipServer,
     RemoteModel,
+    Submission,
     TensorForm,
 )
 from collage.exceptions import ModelError
@@ -76,22 +77,14 @@ class LinkedEngine:
         for worker, (roles, slots) in self._up.items():
             listener.worker_up(worker, roles, slots)
 
-    def submit(
-        self,
-        job: JobId,
-        worker: WorkerId,
-        role: Role,
-        inputs: FloatArray,
-        capacity: int = 1,
-        *,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
+    def submit(self, job: Submission) -> None:
         """See Engine."""
         assert self._oip is not None
         now = asyncio.get_running_loop().time()
-        self._running[job] = (worker, now, now + (self.hold(worker, role) if self.hold else 0.0))
-        name = next(theirs for theirs, ours in self._there.items() if ours == worker)
-        self._oip.submit(job, name, role, inputs, capacity, headers=headers)
+        hold = self.hold(job.worker, job.role) if self.hold else 0.0
+        self._running[job.job] = (job.worker, now, now + hold)
+        name = next(theirs for theirs, ours in self._there.items() if ours == job.worker)
+        self._oip.submit(job._replace(worker=name))
 
     def cancel(self, job: JobId) -> None:
         """Does nothing: what runs elsewhere runs on."""

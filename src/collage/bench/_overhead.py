@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from collage.codes import make_code
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines import LocalEngine
+from collage.engines import LocalEngine, Submission
 from collage.exceptions import ModelError
 from collage.files import load_toml
 from collage.zoo import LoadedModel, check_bound, load_model, open_session
@@ -169,7 +169,7 @@ async def _engine_overhead(single: LoadedModel, rounds: int) -> float:
         for job in range(rounds):
             listener.done = asyncio.get_running_loop().create_future()
             began = time.perf_counter()
-            engine.submit(job, "w0", Role.SINGLE, inputs)
+            engine.submit(Submission(job, "w0", Role.SINGLE, inputs))
             own = await listener.done
             beside.append(time.perf_counter() - began - own)
     finally:

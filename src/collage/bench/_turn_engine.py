@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from collage.bench._links import LinkedEngine
 from collage.bench._padding import Padding
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines import EngineListener, FloatArray, LocalEngine
+from collage.engines import EngineListener, FloatArray, LocalEngine, Submission
 
 
 class TurnEngine:
@@ -55,19 +55,10 @@ class TurnEngine:
         self._local.hold = self._draw
         self._local.attach(self)
 
-    def submit(
-        self,
-        job: JobId,
-        worker: WorkerId,
-        role: Role,
-        inputs: FloatArray,
-        capacity: int = 1,
-        *,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
+    def submit(self, job: Submission) -> None:
         """Run a job, padded up to its draw."""
-        self._local.submit(job, worker, role, inputs, capacity, headers=headers)
-        self._running[job] = (worker, self._drawn)
+        self._local.submit(job)
+        self._running[job.job] = (job.worker, self._drawn)
         self._idle.clear()
 
     def cancel(self, job: JobId) -> None:

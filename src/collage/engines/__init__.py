@@ -1,6 +1,6 @@
 """Workers, and what starts and places them."""
 
-from collage.engines._base import CancelEffect, ElasticEngine, Engine, EngineListener, FloatArray
+from collage.engines._base import CancelEffect, ElasticEngine, Engine, EngineListener, FloatArray, Submission
 from collage.engines._local import LocalEngine
 from collage.engines._mixed import MixedEngine
 from collage.engines._models import Hold
@@ -25,6 +25,7 @@ __all__ = [
     "RayEngine",
     "RayOptions",
     "RemoteModel",
+    "Submission",
     "TensorForm",
     "TlsOptions",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,23 @@ class CancelEffect(StrEnum):
     NOTHING = "nothing"  # it runs to its end; the slot is taken until then
     COOPERATIVE = "cooperative"  # it stops soon and the slot is free
     KILL = "kill"  # the worker is killed and restarted: frees the slot at a restart's cost
+
+
+class Submission(NamedTuple):
+    """A job, as an engine is given it.
+
+    inputs: (1, C, H, W), of several singles that share a job (n, C, H, W); float32, already normalised. capacity: which
+    model, where the worker has several sizes for a role. headers: to go with the job where it leaves for a server
+    elsewhere (HTTP headers, gRPC metadata), with names in lower case, all of it printable ASCII; other workers do not
+    mind them.
+    """
+
+    job: JobId
+    worker: WorkerId
+    role: Role
+    inputs: FloatArray
+    capacity: int = 1
+    headers: Mapping[str, str] | None = None
 
 
 class EngineListener(Protocol):
@@ -60,23 +77,8 @@ class Engine(Protocol):
         Raises ModelError where no worker could load its models.
         """
 
-    def submit(
-        self,
-        job: JobId,
-        worker: WorkerId,
-        role: Role,
-        inputs: FloatArray,
-        capacity: int = 1,
-        *,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Run the worker's model for `role` on inputs (1, C, H, W), float32, already normalised.
-
-        Of several singles that share a job: (n, C, H, W).
-
-        capacity: which of them, where a role has models of several sizes. headers: to go with the job where it leaves
-        for a server elsewhere (HTTP headers, gRPC metadata), with names in lower case, all of it printable ASCII; other
-        workers do not mind them.
+    def submit(self, job: Submission) -> None:
+        """Run the worker's model for the job's role on its inputs. A worker that is down fails the job.
 
         Raises ValueError for what can never run: an unknown worker, a role it does not have, inputs of another form.
         """

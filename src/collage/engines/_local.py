@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines._base import CancelEffect, EngineListener, FloatArray
-from collage.engines._models import Hold, Models, name_workers, number_files, pick_models
+from collage.engines._base import CancelEffect, EngineListener, FloatArray, Submission
+from collage.engines._models import Hold, Models, model_of, name_workers, number_files, pick_models
 from collage.engines._process import WorkerProcess
 from collage.engines._supervised import Supervised
 from collage.engines._wire import Frame, Kind, WireError
@@ -98,24 +95,13 @@ class LocalEngine(Supervised["_Station"]):
             if station.ready:
                 station.disown()
 
-    def submit(
-        self,
-        job: JobId,
-        worker: WorkerId,
-        role: Role,
-        inputs: FloatArray,
-        capacity: int = 1,
-        *,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Run the worker's model for `role` on inputs (n, C, H, W). A worker that is down fails the job.
-
-        headers: not looked at, as nothing here speaks a protocol that has any.
+    def submit(self, job: Submission) -> None:
+        """See Engine. Its headers are not looked at, as nothing here speaks a protocol that has any.
 
         Raises ValueError for an unknown worker, role or size, a busy worker, or inputs of another form.
         """
-        station = self._at(worker)
-        station.submit(job, (role, capacity), inputs, self._draw(worker, role), self._hung_seconds)
+        station = self._at(job.worker)
+        station.submit(job, self._draw(job.worker, job.role), self._hung_seconds)
 
     def cancel(self, job: JobId) -> None:
         """Does nothing: a running model cannot be stopped."""
@@ -192,21 +178,17 @@ class _Station:
             _log.warning("worker %s is down: %s; restarting in %.1f s", self.name, self.trouble, backoff)
             await asyncio.sleep(backoff)
 
-    def submit(self, job: JobId, model: tuple[Role, int], inputs: FloatArray, hold: float, limit: float | None) -> None:
-        number = self._models.get(model, self._models.get((model[0], None)))
-        if number is None:
-            raise ValueError(f"worker {self.name} has no model for a {model[0]} of {model[1]}")
-        if inputs.dtype != np.float32 or inputs.ndim != 4 or not (hold >= 0 and math.isfinite(hold)):
-            raise ValueError(f"inputs must be float32 (n, C, H, W), not {inputs.dtype} {inputs.shape}; hold {hold}")
+    def submit(self, job: Submission, hold: float, limit: float | None) -> None:
+        number = model_of(job, self._models, hold)
         if not self.ready or self._process is None:
             # Later, so that the caller has heard of the worker's end, and has its own house in order, before this.
-            asyncio.get_running_loop().call_soon(self._fail_down, job, self._engine.listener)
+            asyncio.get_running_loop().call_soon(self._fail_down, job.job, self._engine.listener)
             return
         if self._busy:
             raise ValueError(f"worker {self.name} is busy")
-        self._process.run(self._sequence + 1, number, inputs, hold)
+        self._process.run(self._sequence + 1, number, job.inputs, hold)
         self._sequence += 1
-        self._busy, self._job = True, job
+        self._busy, self._job = True, job.job
         if limit is not None:
             self._set_limit(limit, f"a job ran for more than {limit:g} s")
 

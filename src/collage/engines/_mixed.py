@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines._base import CancelEffect, Engine, EngineListener, FloatArray
+from collage.engines._base import CancelEffect, Engine, EngineListener, Submission
 from collage.engines._local import LocalEngine
 from collage.engines._oip import OipEngine
 
@@ -45,20 +45,11 @@ class MixedEngine:
             await self.stop()
             raise
 
-    def submit(
-        self,
-        job: JobId,
-        worker: WorkerId,
-        role: Role,
-        inputs: FloatArray,
-        capacity: int = 1,
-        *,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Run the worker's model for `role`. Raises ValueError as its engine does, and for an unknown worker."""
-        if worker not in self._by_worker:
-            raise ValueError(f"no worker {worker}")
-        self._by_worker[worker].submit(job, worker, role, inputs, capacity, headers=headers)
+    def submit(self, job: Submission) -> None:
+        """See Engine. Raises ValueError as the worker's own does."""
+        if job.worker not in self._by_worker:
+            raise ValueError(f"no worker {job.worker}")
+        self._by_worker[job.worker].submit(job)
 
     def cancel(self, job: JobId) -> None:
         """As each engine does; jobs of another are not minded."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from collage.dispatch import Role, WorkerId
+from collage.engines._base import Submission
 
 Models = Mapping[Role, Path | Mapping[int, Path]]  # a file per role, or several by the queries that their job can hold
 Hold = Callable[[WorkerId, Role], float]  # the least time of a job, seconds, drawn for each
@@ -25,6 +29,17 @@ def pick_models(worker: WorkerId, roles: frozenset[Role], models: Models) -> Mod
     if not roles or not roles <= models.keys():
         raise ValueError(f"worker {worker} needs roles out of {sorted(models)}, not {sorted(roles)}")
     return {role: models[role] for role in Role if role in roles}
+
+
+def model_of(job: Submission, numbers: Mapping[tuple[Role, int | None], int], hold: float) -> int:
+    """Which of the worker's files, by `number_files`, the job takes. Raises ValueError for what can never run."""
+    number = numbers.get((job.role, job.capacity), numbers.get((job.role, None)))
+    if number is None:
+        raise ValueError(f"worker {job.worker} has no model for a {job.role} of {job.capacity}")
+    inputs = job.inputs
+    if inputs.dtype != np.float32 or inputs.ndim != 4 or not (hold >= 0 and math.isfinite(hold)):
+        raise ValueError(f"inputs must be float32 (n, C, H, W), not {inputs.dtype} {inputs.shape}; hold {hold}")
+    return number
 
 
 def number_files(models: Models) -> tuple[list[Path], dict[tuple[Role, int | None], int]]:

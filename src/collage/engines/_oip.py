@@ -9,7 +9,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines._base import CancelEffect, EngineListener, FloatArray
+from collage.engines._base import CancelEffect, EngineListener, Submission
 from collage.engines._oip_options import OipOptions
 from collage.engines._oip_server import RemoteServer
 from collage.engines._oip_transport import Transport
@@ -82,26 +82,17 @@ class OipEngine:
             await self.stop()
             raise
 
-    def submit(
-        self,
-        job: JobId,
-        worker: WorkerId,
-        role: Role,
-        inputs: FloatArray,
-        capacity: int = 1,
-        *,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Run the worker's model for `role` on inputs (n, C, H, W). A worker that is down fails the job.
+    def submit(self, job: Submission) -> None:
+        """See Engine.
 
-        capacity: not looked at, as a remote worker has one model a role. headers: sent along; of jobs that share a
-        call, those of the first that has any.
+        Its capacity is not looked at, as a remote worker has one model a role. Its headers are sent along; of jobs that
+        share a call, those of the first that has any.
 
         Raises ValueError for an unknown worker or role, or inputs that are no float32 (n, C, H, W).
         """
-        if worker not in self._by_worker:
-            raise ValueError(f"no worker {worker}")
-        self._by_worker[worker].submit(job, worker, role, inputs, headers)
+        if job.worker not in self._by_worker:
+            raise ValueError(f"no worker {job.worker}")
+        self._by_worker[job.worker].submit(job)
 
     def cancel(self, job: JobId) -> None:
         """Nothing, or what the server's options say; a job of another engine is not minded."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines._base import EngineListener, FloatArray
+from collage.engines._base import EngineListener, FloatArray, Submission
 from collage.engines._oip_options import OipOptions
 from collage.engines._oip_transport import RemoteFault, Transport
 from collage.engines._oip_wire import RemoteModel
@@ -55,7 +55,7 @@ class RemoteServer:
         self._listener: EngineListener | None = None
         self._calls: dict[JobId, _Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gathering: list[tuple[_Call, FloatArray]] = []  # singles of this moment, which may share a call
+        self._gathering: list[Submission] = []  # singles of this moment, which may share a call
         self._look_now = asyncio.Event()
         self._unanswered = 0  # looks in a row
         self._prefix = secrets.token_hex(4)  # so that another client's request ids are not ours
@@ -141,24 +141,23 @@ class RemoteServer:
 
     # Its jobs.
 
-    def submit(
-        self, job: JobId, worker: WorkerId, role: Role, inputs: FloatArray, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def submit(self, job: Submission) -> None:
         """Send a job. Raises ValueError for what can never run."""
-        if role not in self.models:
-            raise ValueError(f"worker {worker} has no model for {role}")
+        inputs = job.inputs
+        if job.role not in self.models:
+            raise ValueError(f"worker {job.worker} has no model for {job.role}")
         if inputs.dtype != np.float32 or inputs.ndim != 4:
             raise ValueError(f"inputs must be float32 (B, C, H, W), not {inputs.dtype} {inputs.shape}")
         loop = asyncio.get_running_loop()
-        if role not in self.ready:
+        if job.role not in self.ready:
             # Later, so that the caller has heard of the worker's end, and has its own house in order, before this.
-            loop.call_soon(self._fail, job, f"worker {worker} is down")
-        elif role is Role.SINGLE and self._options.max_batch > 1 and len(inputs) == 1:
+            loop.call_soon(self._fail, job.job, f"worker {job.worker} is down")
+        elif job.role is Role.SINGLE and self._options.max_batch > 1 and len(inputs) == 1:
             if not self._gathering:
                 loop.call_soon(self._send_gathered)
-            self._gathering.append((_Call(worker, {job: 0}, headers), inputs))
+            self._gathering.append(job)
         else:
-            self._send(_Call(worker, {job: 0}, headers), role, inputs)
+            self._send(_Call(job.worker, {job.job: 0}, job.headers), job.role, inputs)
 
     def cancel(self, job: JobId) -> None:
         """As the options say. A call that others share goes on for them; a job that is not here is not minded."""
@@ -176,10 +175,9 @@ class RemoteServer:
         gathered, self._gathering = self._gathering, []
         for first in range(0, len(gathered), self._options.max_batch):
             part = gathered[first : first + self._options.max_batch]
-            jobs = {job: row for row, (own, _) in enumerate(part) for job in own.jobs}
-            headers = next((own.headers for own, _ in part if own.headers is not None), None)
-            call = _Call(part[0][0].worker, jobs, headers, len(part) > 1)
-            self._send(call, Role.SINGLE, np.concatenate([inputs for _, inputs in part]))
+            headers = next((job.headers for job in part if job.headers is not None), None)
+            call = _Call(part[0].worker, {job.job: row for row, job in enumerate(part)}, headers, len(part) > 1)
+            self._send(call, Role.SINGLE, np.concatenate([job.inputs for job in part]))
 
     def _send(self, call: _Call, role: Role, inputs: FloatArray) -> None:
         self._calls.update(dict.fromkeys(call.jobs, call))

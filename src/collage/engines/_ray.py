@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines._base import CancelEffect, EngineListener, FloatArray
+from collage.engines._base import CancelEffect, EngineListener, Submission
 from collage.engines._models import Hold, Models, name_workers, number_files, pick_models
 from collage.engines._ray_cluster import RayCluster, RayOptions, keep_sigterm, one_line
 from collage.engines._ray_station import RayStation
@@ -97,25 +97,14 @@ class RayEngine(Supervised[RayStation]):
             await self.stop()
             raise
 
-    def submit(
-        self,
-        job: JobId,
-        worker: WorkerId,
-        role: Role,
-        inputs: FloatArray,
-        capacity: int = 1,
-        *,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Run the worker's model for `role` on inputs (n, C, H, W). A worker that is down fails the job.
-
-        headers: not looked at, as nothing here speaks a protocol that has any.
+    def submit(self, job: Submission) -> None:
+        """See Engine. Its headers are not looked at, as nothing here speaks a protocol that has any.
 
         Raises ValueError for an unknown worker, role or size, a busy worker, or inputs of another form.
         """
-        station = self._at(worker)
-        hold = self.hold(worker, role) if self.hold else 0.0
-        station.submit(job, (role, capacity), inputs, hold, self._hung_seconds)
+        station = self._at(job.worker)
+        hold = self.hold(job.worker, job.role) if self.hold else 0.0
+        station.submit(job, hold, self._hung_seconds)
 
     def cancel(self, job: JobId) -> None:
         """Does nothing: a method that runs cannot be stopped."""

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from collage.dispatch import JobId, Role, WorkerId
-from collage.engines._base import EngineListener, FloatArray
+from collage.engines._base import EngineListener, Submission
+from collage.engines._models import model_of
 from collage.engines._ray_cluster import one_line
 from collage.engines._wire import MAX_DIMS, MAX_PAYLOAD
 
@@ -172,28 +173,24 @@ class RayStation:
 
     # Its jobs.
 
-    def submit(self, job: JobId, model: tuple[Role, int], inputs: FloatArray, hold: float, limit: float) -> None:
+    def submit(self, job: Submission, hold: float, limit: float) -> None:
         """Send a job; limit: seconds after which the actor is killed. Raises ValueError for what can never run."""
-        number = self._models.get(model, self._models.get((model[0], None)))
-        if number is None:
-            raise ValueError(f"worker {self.name} has no model for a {model[0]} of {model[1]}")
-        if inputs.dtype != np.float32 or inputs.ndim != 4 or not (hold >= 0 and math.isfinite(hold)):
-            raise ValueError(f"inputs must be float32 (n, C, H, W), not {inputs.dtype} {inputs.shape}; hold {hold}")
+        number = model_of(job, self._models, hold)
         if not self.ready:
             # Later, so that the caller has heard of the worker's end, and has its own house in order, before this.
-            self._later(self._fail, job, f"worker {self.name} is down")
+            self._later(self._fail, job.job, f"worker {self.name} is down")
             return
         if self._job is not None:
             raise ValueError(f"worker {self.name} is busy")
         self._sequence += 1
         call = f"{self.name}#{self._sequence}"
         try:
-            reference = self._actor.run.remote(call, number, inputs, hold)
+            reference = self._actor.run.remote(call, number, job.inputs, hold)
         except Exception as error:  # no room in the object store, a cluster that is going
-            self._later(self._fail, job, f"worker {self.name} was not reached: {one_line(error)}")
+            self._later(self._fail, job.job, f"worker {self.name} was not reached: {one_line(error)}")
             return
-        self._job = job
-        task = asyncio.create_task(self._hear(job, call, reference))
+        self._job = job.job
+        task = asyncio.create_task(self._hear(job.job, call, reference))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         if math.isfinite(limit):

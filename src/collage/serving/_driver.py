@@ -40,7 +40,7 @@ from collage.dispatch import (
     WorkerId,
     WorkerState,
 )
-from collage.engines import Engine
+from collage.engines import Engine, Submission
 from collage.serving._agreement import Agreement
 from collage.serving._clock import LoopClock
 from collage.serving._coding import Coding
@@ -327,7 +327,8 @@ class Driver:
                 job.canvas = inputs
             assert self._engine is not None
             headers = story.traces[0].begin(story) if story.traces else None
-            self._engine.submit(start.job, start.worker, start.source.role, inputs, start.capacity, headers=headers)
+            role = start.source.role
+            self._engine.submit(Submission(start.job, start.worker, role, inputs, start.capacity, headers))
         except Exception as error:  # a job that cannot even be sent must not cost its queries their answers
             text = "worker %s: a %s could not be started"
             _log.exception(text, start.worker, start.source, extra=self._concerning(job))
