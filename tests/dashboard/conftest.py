@@ -87,6 +87,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return single, backup
 
 
+def second_model(models: tuple[Path, Path]) -> dict[str, object]:
+    """A further model for a gateway to serve: the single alone, on one worker."""
+    return {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
+
+
 _SERVE = """
 import json, sys
 from collage.serving import DataPlane, load_settings, serve

@@ -17,7 +17,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from collage.serving.safety import digest
 
-from .conftest import starting, text, visited
+from .conftest import second_model, starting, text, visited
 
 _AXE = (Path(__file__).parent / "axe/axe.min.js").read_text("utf-8")
 _PATIENCE = 60  # seconds to wait for a condition
@@ -29,8 +29,7 @@ pytestmark = pytest.mark.browser
 def gateway(models: Any) -> Iterator[Any]:
     """A gateway with keys, two models, a demonstration, and three visitors who send pictures until the module ends."""
     settings = {"demo": True, "control_share": 0.5, "monitor_keys": [digest(MONITOR)], "admin_keys": [digest(ADMIN)]}
-    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
-    with starting(models) as start, visited(start(**settings, models=[second])) as gateway:
+    with starting(models) as start, visited(start(**settings, models=[second_model(models)])) as gateway:
         yield gateway
 
 

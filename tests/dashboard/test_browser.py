@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from ..waiting import wait_until
-from .conftest import picture, starting, text, visited
+from .conftest import picture, second_model, starting, text, visited
 
 _PATIENCE = 60  # seconds to wait for a condition
 
@@ -165,8 +165,7 @@ def test_another_model_has_a_page_of_its_own(
     browser: webdriver.Chrome, start_gateway: Callable[..., Any], models: Any
 ) -> None:
     until = WebDriverWait(browser, _PATIENCE, poll_frequency=0.1).until
-    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
-    gateway = start_gateway(models=[second])
+    gateway = start_gateway(models=[second_model(models)])
     assert gateway.ask("POST", "/v1/classify?model=second", picture("dark"))[0] == 200
     browser.get(gateway.url)
     until(lambda _: browser.find_element(By.ID, "model").is_displayed())
@@ -185,8 +184,7 @@ def test_a_model_that_is_unloaded_is_missed_until_it_is_loaded_again(
     browser: webdriver.Chrome, start_gateway: Callable[..., Any], models: Any
 ) -> None:
     until = WebDriverWait(browser, _PATIENCE, poll_frequency=0.1).until
-    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
-    gateway = start_gateway(models=[second])
+    gateway = start_gateway(models=[second_model(models)])
     assert gateway.ask("POST", "/v1/classify?model=second", picture("dark"))[0] == 200
     browser.get(gateway.url)
     until(lambda _: browser.find_element(By.ID, "model").is_displayed())

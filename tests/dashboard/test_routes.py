@@ -17,7 +17,7 @@ from collage.serving import ServingSettings
 from collage.serving import _dashboard as dashboard
 
 from ..waiting import wait_until
-from .conftest import picture
+from .conftest import picture, second_model
 
 STATIC = Path(dashboard.__file__).parent / "static"
 
@@ -161,8 +161,7 @@ def test_history_and_stories_of_a_query_that_a_collage_answered(start_gateway: C
 def test_no_two_queries_of_a_gateway_have_one_number(
     start_gateway: Callable[..., Any], models: tuple[Path, Path]
 ) -> None:
-    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
-    gateway = start_gateway(hold=0.0, models=[second], workers=1)
+    gateway = start_gateway(hold=0.0, models=[second_model(models)], workers=1)
 
     def numbers(of_second: int) -> list[int]:
         """Of the queries that both models tell of, once the second tells of so many."""
@@ -192,8 +191,7 @@ def test_no_two_queries_of_a_gateway_have_one_number(
 def test_lines_go_on_over_versions_and_end_with_their_model(
     start_gateway: Callable[..., Any], models: tuple[Path, Path]
 ) -> None:
-    second = {"name": "second", "single": str(models[0]), "backup": "none", "policy": "none", "workers": 1}
-    gateway = start_gateway(models=[second], workers=1)
+    gateway = start_gateway(models=[second_model(models)], workers=1)
 
     def points(at_least: int) -> list[float]:
         def read() -> list[float]:

@@ -18,6 +18,8 @@ from collage.exceptions import SettingsError
 from collage.serving import GatewayApp, load_settings
 from collage.serving.ray_app import as_replica, build, replica_settings
 
+from .asgi import living
+
 
 @pytest.mark.parametrize(
     ("args", "why"),
@@ -47,21 +49,10 @@ def test_settings_reach_another_node_as_they_are(tmp_path: Path) -> None:
 
 async def live(app: GatewayApp, work: Any) -> list[dict[str, Any]]:
     """What the application says of its start and end, with `work` done in between."""
-    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     said: list[dict[str, Any]] = []
-    started = asyncio.Event()
-
-    async def send(message: Any) -> None:
-        said.append(message)
-        started.set()
-
-    life = asyncio.create_task(app({"type": "lifespan"}, heard.get, send))  # type: ignore[arg-type]
-    heard.put_nowait({"type": "lifespan.startup"})
-    await started.wait()
-    if said[0]["type"].endswith("complete"):
-        await work()
-        heard.put_nowait({"type": "lifespan.shutdown"})
-    await life
+    async with living(app, said):
+        if said[0]["type"].endswith("complete"):
+            await work()
     return said
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
 import pytest
 
 from collage.exceptions import SettingsError
 from collage.oip import METHODS, SERVICE
 from collage.serving import GatewayApp, load_settings
 
+from .asgi import living
 from .collector import Caller, Collector, Seen
 
 POLICY = {"warmup": 20, "patience_quantile": 0.6, "budget": 1.0, "second_line": False}
@@ -145,23 +145,11 @@ def test_another_servers_gateway_sends_its_last_spans_too(
         app = GatewayApp(
             load_settings(single=str(models["single"]), policy="none", workers=1, otlp_endpoint=collector.url)
         )
-        told: asyncio.Queue[str] = asyncio.Queue()
-        said: asyncio.Queue[str] = asyncio.Queue()
-
-        async def receive() -> Any:
-            return {"type": await told.get()}
-
-        async def send(message: Any) -> None:
-            said.put_nowait(message["type"])
-
-        life = asyncio.create_task(app({"type": "lifespan"}, receive, send))
-        told.put_nowait("lifespan.startup")
-        assert await said.get() == "lifespan.startup.complete"
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        said: list[dict[str, Any]] = []
+        async with living(app, said) as client:
+            assert said == [{"type": "lifespan.startup.complete"}]
             answer = await client.post("/v1/classify", content=png(1), headers={"traceparent": caller.header()})
             assert answer.status_code == 200
-        told.put_nowait("lifespan.shutdown")
-        await life
 
     asyncio.run(main())
     assert [span.name for span in collector.of(caller.trace)].count("query") == 1

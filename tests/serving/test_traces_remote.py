@@ -18,6 +18,7 @@ from collage.serving import GatewayApp, load_settings
 
 from ..engines.remote import Remote
 from ..engines.remote_grpc import GrpcRemote
+from .asgi import living
 from .collector import Caller, Collector, Seen
 
 Context = tuple[str, str]  # of a call: the trace, and the span that it is below
@@ -126,26 +127,13 @@ async def gateway(server: Servers, models: dict[str, Path], folder: Path, **sett
     fleet.write_text(server.fleet)
     files = {"single": str(models["single"]), "backup": str(models["collage"]), "fleet": fleet}
     app = GatewayApp(load_settings(**files, policy="collage", policy_overrides=POLICY, control_share=0.0, **settings))
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    said: asyncio.Queue[str] = asyncio.Queue()
-
-    async def receive() -> Any:
-        return {"type": await heard.get()}
-
-    async def send(message: Any) -> None:
-        said.put_nowait(message["type"])
-
-    life = asyncio.create_task(app({"type": "lifespan"}, receive, send))
-    heard.put_nowait("lifespan.startup")
-    assert await said.get() == "lifespan.startup.complete"
-    transport = httpx.ASGITransport(app)
-    try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=60) as client:
+    said: list[dict[str, Any]] = []
+    async with living(app, said) as client:
+        assert said == [{"type": "lifespan.startup.complete"}]
+        try:
             yield lambda image, how="", **headers: client.post(f"/v1/classify{how}", content=image, headers=headers)
-    finally:
-        server.let_go()
-        heard.put_nowait("lifespan.shutdown")
-        await life
+        finally:
+            server.let_go()
 
 
 def jobs(spans: list[Seen], name: str) -> list[Context]:

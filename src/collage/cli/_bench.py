@@ -32,7 +32,6 @@ def _bench(
 
     Ctrl-C stops it; the same command goes on where it was.
     """
-
     from collage.bench import Journal, experiment_id, load_bench, report_bench, terminal_table
 
     settings = load_bench(config)

@@ -62,7 +62,6 @@ def gateways(
     runs: Runs = Path("runs"),
 ) -> None:
     """Several gateways before one pool of workers, in virtual time: what they share, and what that is worth."""
-
     from collage.bench.fleet import gateway_rows, update_fleet_json, write_gateways
     from collage.bench.simulated import PointJournal, load_experiment, points, terminal_table
     from collage.cli._simulate_run import run_experiment

@@ -52,8 +52,7 @@ class Fleet:
         self._slots = 1 if scenario.network is None else scenario.network.slots
         self._runs: dict[JobId, Run] = {}  # that take a slot
         self._computed = 0.0  # worker-seconds, of running jobs up to their ends
-        self._oracle = scenario.oracle
-        self._slow_above = scenario.times.build().slow_above if scenario.oracle else math.inf
+        self._slow_above = scenario.times.build().slow_above if scenario.oracle else None  # a draw, as an oracle tells
         for machine in machines:
             self._up(machine)
             self._await_crash(machine, 0.0)
@@ -110,7 +109,8 @@ class Fleet:
         machine.running, run.began, run.ends = run, now, ends
         self._computed += ends - now
         stage.at(ends, self._end, run)
-        if self._oracle and source is Source.SINGLE and ends - now > cost.of(self._slow_above, len(queries)):
+        known = self._slow_above
+        if known is not None and source is Source.SINGLE and ends - now > cost.of(known, len(queries)):
             for query in queries:
                 stage.tell(stage.dispatcher.hurry, query)
 

@@ -26,15 +26,14 @@ function ask(path, options = {}) {
   return fetch(ofModel(path), { cache: "no-store", ...own, ...options });
 }
 
-async function readExactly(path) {
+// Of the gateway's first model, which is always there. Throws Refused, or what fetch does where nothing answers.
+export async function readFirst(path) {
   const response = await fetch(path, { cache: "no-store" });
   if (response.ok) return response.json();
   throw new Refused(response.status, (await response.json().catch(() => null))?.error ?? response.statusText);
 }
 
-// Of the chosen model. Throws Refused, or what fetch does where nothing answers.
-export const read = (path) => readExactly(ofModel(path));
-export const readFirst = (path) => readExactly(path); // of the gateway's first model, which is always there
+export const read = (path) => readFirst(ofModel(path)); // the same of the chosen model
 
 // A picture of clients' images, or null where it may not be seen.
 export async function readPicture(path) {

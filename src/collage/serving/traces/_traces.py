@@ -135,10 +135,10 @@ class Traces:
 class RequestTrace:
     """One traced request. Times are those of `time.monotonic`; offset: nanoseconds to add to them, to be Unix time."""
 
-    __slots__ = ("_context", "_offset", "_span", "_tracer")
+    __slots__ = ("_context", "_offset", "_span", "tracer")
 
     def __init__(self, tracer: Any, span: Span, offset: int) -> None:
-        self._tracer, self._span, self._offset = tracer, span, offset
+        self.tracer, self._span, self._offset = tracer, span, offset
         self._context = set_span_in_context(span, Context())
 
     @property
@@ -148,13 +148,11 @@ class RequestTrace:
 
     def prepared(self, began: float, ended: float) -> None:
         """Its images are tensors."""
-        _made(self._tracer, "prepare", self._context, self.unix(began), self.unix(ended))
+        _made(self.tracer, "prepare", self._context, self.unix(began), self.unix(ended))
 
     def query(self, entered: float) -> QueryTrace:
         """A query of it is submitted."""
-        return QueryTrace(
-            self, self._tracer, self._tracer.start_span("query", self._context, start_time=self.unix(entered))
-        )
+        return QueryTrace(self, self.tracer.start_span("query", self._context, start_time=self.unix(entered)))
 
     def end(self, name: str, attributes: dict[str, str | int], *, failed: bool) -> None:
         """It is answered."""
@@ -172,16 +170,16 @@ class RequestTrace:
 class QueryTrace:
     """One query of it."""
 
-    __slots__ = ("_tracer", "request", "span")
+    __slots__ = ("request", "span")
 
-    def __init__(self, request: RequestTrace, tracer: Any, span: Span) -> None:
-        self.request, self._tracer, self.span = request, tracer, span
+    def __init__(self, request: RequestTrace, span: Span) -> None:
+        self.request, self.span = request, span
 
     def begin(self, job: JobStory) -> dict[str, str]:
         """A job whose first traced query this is leaves for its worker: its span begins here already, as whatever the
         worker makes is below it. Gives W3C's headers, which say so.
         """
-        job.span = _begun(self._tracer, self, job)
+        job.span = _begun(self.request.tracer, self, job)
         headers: dict[str, str] = {}
         _propagator.inject(headers, set_span_in_context(job.span, Context()))
         if len(headers.get(_STATE, "")) > _LONGEST_STATE:
