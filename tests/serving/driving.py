@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,6 +18,8 @@ from collage.imaging import Preprocessing
 from collage.serving._driver import Driver
 from collage.serving._kept import BackupJob
 from collage.serving._story import QueryStory
+
+from ..virtual import Clock
 
 PRE = Preprocessing(size=2, channels=1, mean=(0.0,), std=(1.0,))
 ROLES = frozenset({Role.SINGLE, Role.COLLAGE})
@@ -68,36 +69,6 @@ class Jobs:
         self.cancelled.append(job)
 
     async def stop(self) -> None: ...
-
-
-class Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._timers: list[tuple[float, int, Clock.Timer]] = []
-
-    class Timer:
-        def __init__(self, callback: Callable[[], object]) -> None:
-            self.callback: Callable[[], object] | None = callback
-
-        def cancel(self) -> None:
-            self.callback = None
-
-    def time(self) -> float:
-        return self.now
-
-    def call_at(self, when: float, callback: Callable[[], object]) -> Clock.Timer:
-        timer = Clock.Timer(callback)
-        heapq.heappush(self._timers, (when, len(self._timers), timer))
-        return timer
-
-    def move_to(self, when: float) -> None:
-        while self._timers and self._timers[0][0] <= when:
-            self.now, _, timer = heapq.heappop(self._timers)
-            if timer.callback is not None:
-                timer.callback()
-        self.now = when
 
 
 class Stage:

@@ -7,10 +7,8 @@ be too, to the last of them, and at the same times.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
-from collections.abc import Callable
-from itertools import chain, count, islice, repeat
+from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,8 @@ from collage.simulation._point import call_costs, job_capacities
 from collage.simulation._simulator import Simulator
 from collage.simulation._tally import Tally
 
+from ..virtual import Clock
+
 QUERIES = 250
 PRE = Preprocessing(size=2, channels=1, mean=(0.0,), std=(1.0,))
 SURE = 1000 * np.eye(4, dtype=np.float32)  # logits: a softmax of exactly 1
@@ -38,37 +38,6 @@ CODES = {
     Source.COLLAGE: CollageCode(2, PRE, 3),
     Source.PARITY: ParityCode(2, "sum", PRE, 3),
 }
-
-
-class Clock:
-    """Virtual time: `run` goes from timer to timer."""
-
-    class Timer:
-        def __init__(self, callback: Callable[[], object]) -> None:
-            self.callback: Callable[[], object] | None = callback
-
-        def cancel(self) -> None:
-            self.callback = None
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._heap: list[tuple[float, int, Clock.Timer]] = []
-        self._order = count()
-
-    def time(self) -> float:
-        return self.now
-
-    def call_at(self, when: float, callback: Callable[[], object]) -> Clock.Timer:
-        timer = Clock.Timer(callback)
-        heapq.heappush(self._heap, (when, next(self._order), timer))
-        return timer
-
-    def run(self, done: Callable[[], bool]) -> None:
-        while not done():
-            when, _, timer = heapq.heappop(self._heap)
-            self.now = max(self.now, when)
-            if timer.callback is not None:
-                timer.callback()
 
 
 class ModelledEngine:
