@@ -201,6 +201,7 @@ def start_gateway(models: dict[str, Path]) -> Iterator[StartGateway]:
         settings = {
             "single": str(models["single"]),
             "backup": str(models["collage"]),
+            "policy": "collage",
             "port": 0,
             **({} if "fleet" in settings else {"workers": 2}),
         } | settings

@@ -62,7 +62,6 @@ def test_a_backup_that_disagrees_is_switched_off_until_somebody_switches_it_on(
         backup=drifted,
         control_share=1.0,
         least_agreement=0.5,
-        policy="collage",
         policy_overrides=POLICY,
         workers=2,
     )
