@@ -1,14 +1,18 @@
 """Trains a net without batch normalisation as one process of a team: `torchrun` starts it.
 
+Fails where a group of the team is left, whose threads could abort the process at its end.
+
 Arguments: folder of images, folder of the training.
 """
 
 from __future__ import annotations
 
 import sys
+import weakref
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from collage.data import load_pixels, open_dataset
 from collage.training import SingleTask, Team, TrainingSettings, join_team, train
@@ -36,3 +40,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     with join_team() as joined:
         run(sys.argv[1], Path(sys.argv[2]), joined)
+        groups = [weakref.ref(group) for group in (dist.group.WORLD, joined._waiting)]
+    assert [group() for group in groups] == [None, None]

@@ -13,6 +13,7 @@ Process 0 alone writes; the others read what it has written, so all need the sam
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import signal
@@ -25,6 +26,7 @@ from typing import cast
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # now: imported later, it would hold the group that there is, for good
 from torch import Tensor, nn
 
 from collage.exceptions import ProcessLost, SettingsError
@@ -40,10 +42,27 @@ _WAIT = timedelta(days=7)  # for process 0, while it asks the single or measures
 class Team:
     """This process and the others. Without any others, nothing here does anything."""
 
-    def __init__(self, share: Share = WHOLE, local: int = 1, waiting: dist.ProcessGroup | None = None) -> None:
+    def __init__(self, share: Share = WHOLE, local: int = 1) -> None:
         self.share = share
         self._local = local  # processes on this machine
-        self._waiting = waiting
+        self._waiting: dist.ProcessGroup | None = None
+
+    def meet(self) -> None:
+        """Connect this process with the others, which do the same."""
+        dist.init_process_group("gloo", timeout=_ANSWER)
+        self._waiting = cast("dist.ProcessGroup", dist.new_group(timeout=_WAIT))
+
+    def leave(self) -> None:
+        """Let go of the others, and wait for the threads that spoke with them.
+
+        Such a thread drops what it sent a moment after the answer is there. It needs the interpreter's lock for that,
+        and aborts the process where it asks for it while the interpreter ends (issue 190489 of torch). The threads end
+        with their group, and a group with the last that holds it.
+        """
+        if dist.is_initialized():
+            dist.destroy_process_group()  # torch no longer holds any; this alone ends no thread
+        self._waiting = None
+        gc.collect()  # nets of `around` hold one too
 
     @property
     def first(self) -> bool:
@@ -167,20 +186,18 @@ def join_team() -> Iterator[Team]:
     supervised = SUPERVISED in os.environ
     if supervised:
         threading.Thread(target=_end_with_supervisor, daemon=True).start()
-    count, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
+    share = Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    team = Team(share, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     try:
-        with Team(Share(rank, count)).watching():
-            dist.init_process_group("gloo", timeout=_ANSWER)
-            waiting = cast("dist.ProcessGroup", dist.new_group(timeout=_WAIT))
-            team = Team(Share(rank, count), int(os.environ.get("LOCAL_WORLD_SIZE", "1")), waiting)
+        with team.watching():
+            team.meet()
             yield team
     except ProcessLost:
         if supervised:
             raise SystemExit(LOST) from None
         raise
     finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        team.leave()
 
 
 def _end_with_supervisor() -> None:
