@@ -146,6 +146,10 @@ def test_mistakes_are_named(command: Command, patterns: Path) -> None:
         command("train", "collage", "-c", "experiments/small-single.toml")
     with pytest.raises(ModelError, match="learns from a single"):
         command("train", "collage", "-c", "experiments/small-collage.toml")
+    with pytest.raises(SettingsError, match="--device tpu: say cpu, cuda or cuda:N"):
+        command("train", "single", "-c", "experiments/small-single.toml", "--device", "tpu")
+    with pytest.raises(SettingsError, match="--device cuda:99: torch finds"):
+        command("train", "single", "-c", "experiments/small-single.toml", "--device", "cuda:99")
     with pytest.raises(ModelError, match=r"no checkpoint\.pt"):
         command("export", "experiments", "--out", "models")
     with pytest.raises(ModelError, match="no model of that name"):

@@ -52,7 +52,7 @@ def make_settings(patterns: Path) -> MakeSettings:
         if role != "single":
             sections["distill"] = {"views": 2}
         for name, change in changes.items():
-            sections[name] = sections[name] | change
+            sections[name] = sections.get(name, {}) | change
         return TrainingSettings.model_validate(sections)
 
     return make

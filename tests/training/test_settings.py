@@ -32,7 +32,6 @@ def test_the_shipped_experiments_are_sound(path: Path) -> None:
         ('role = "single"', 'role = "double"', "model.role"),
         ('role = "single"', 'role = "single"\ngrid = 3', "grid belongs to a collage"),
         ('role = "single"', 'role = "cheap"', "a backup needs a \\[distill\\] table"),
-        ("[train]", "[distill]\n[train]", "a single has no teacher"),
         ("batch = ", "batch = -", "train.batch"),
         ("[train]", "[train", "Expected"),
     ],

@@ -1,4 +1,4 @@
-"""A training that begins with what another one has learnt."""
+"""A training that begins with what another one has learnt, and a single that learns from another single."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
 
-from collage.exceptions import SettingsError  # noqa: E402
-from collage.training import run_training  # noqa: E402
+from collage.exceptions import ModelError, SettingsError  # noqa: E402
+from collage.training import export_model, run_training  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -43,3 +43,21 @@ def test_what_it_cannot_begin_with_is_named(tiny: Any, make_settings: Callable[.
     other = make_settings("cheap", train={"start": str(tiny.collage_run)})
     with pytest.raises(SettingsError, match=r"train.start: the net of .* is not this training's"):
         next(run_training(other, tmp_path / "run", single=tiny.single))
+
+
+def test_a_single_may_learn_from_another(tiny: Any, make_settings: Callable[..., Any], tmp_path: Path) -> None:
+    # No labels: all that it can know it has from its teacher.
+    settings = make_settings("single", distill={"weight": 1.0, "views": 2}, train={"epochs": 8})
+    done = list(run_training(settings, tmp_path, single=tiny.single))
+    assert done[-1].best >= 0.8
+    card = export_model(tmp_path, tmp_path).card
+    assert card.single_sha256 is None, "it is nobody's backup"
+    with pytest.raises(ModelError, match="learns from a single: name one"):
+        next(run_training(settings, tmp_path / "alone"))
+
+
+def test_a_single_without_distillation_takes_no_teacher(
+    tiny: Any, make_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=r"tiny-single has no \[distill\] table"):
+        next(run_training(make_settings("single"), tmp_path, single=tiny.single))

@@ -15,11 +15,19 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra: trai
 from collage.codes import CollageCode  # noqa: E402
 from collage.data import PixelSet, load_pixels, open_dataset  # noqa: E402
 from collage.imaging import Preprocessing, normalise  # noqa: E402
-from collage.training import CollageTask, ask_single, assemble, draw_filled  # noqa: E402
+from collage.training import CollageTask, ask_single, assemble, draw_filled, run_training  # noqa: E402
 from collage.training._settings import AugmentSettings, DistillSettings  # noqa: E402
 from collage.training._single import to_planes  # noqa: E402
 from collage.training._strange import draw_strange  # noqa: E402
-from collage.training._views import Views, apply_views, draw_squares, draw_views, erase_squares, normalise_batch  # noqa: E402
+from collage.training._views import (  # noqa: E402
+    Views,
+    apply_views,
+    draw_squares,
+    draw_views,
+    erase_squares,
+    normalise_batch,
+    show,
+)
 from collage.zoo import open_session  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -154,13 +162,59 @@ def test_the_single_is_asked_once(tiny: Any, make_settings: Callable[..., Any], 
     index = torch.arange(20)
     whole = slice(20)
     (views, soft), (same_views, same_soft) = (it.draw(index, seeded(), whole) for it in (first, again))
-    assert all(torch.equal(*pair) for pair in zip(views, same_views, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(views[:3], same_views[:3], strict=True))
+    assert views.mixtures is same_views.mixtures is None
     assert torch.equal(soft, same_soft)
     # What is remembered is what the single says of exactly this view; kept as float16.
     (logits,) = open_session(tiny.single.path).run(
         None, {"images": apply_views(planes, views, augment.shift, settings.preprocessing).numpy()}
     )
     np.testing.assert_allclose(soft.numpy(), logits, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("role", ["collage", "cheap", "parity"])
+def test_mixtures_are_what_the_single_was_asked_about(
+    tiny: Any, make_settings: Callable[..., Any], tmp_path: Path, role: str
+) -> None:
+    model = {"k": 2, "encoder": "sum"} if role == "parity" else {}
+    settings = make_settings(
+        role, model=model, augment={"mix": 0.5, "erase": 0}, distill={"views": 3, "blank": 0.0, "strange": 0.0}
+    )
+    images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=40)
+    planes = to_planes(images)
+    teacher = ask_single(tiny.single, planes, settings.augment, settings.distill, cache=tmp_path / "answers.pt", seed=5)
+    views, soft = teacher.draw(torch.arange(40), seeded(), slice(40))
+    assert views.mixtures is not None
+    assert views.plain is not None
+    assert 5 < int(views.plain.sum()) < 35
+    assert (views.mixtures.own >= 0.5).all()
+    shown = show(planes.__getitem__, torch.arange(40), views, settings.augment.shift, settings.preprocessing)
+    one = apply_views(planes, views, settings.augment.shift, settings.preprocessing)
+    other = apply_views(planes[views.mixtures.other], views, settings.augment.shift, settings.preprocessing)
+    own = views.mixtures.own.view(-1, 1, 1, 1)
+    torch.testing.assert_close(shown, own * one + (1 - own) * other)
+    (logits,) = open_session(tiny.single.path).run(None, {"images": shown.numpy()})
+    np.testing.assert_allclose(soft.numpy(), logits, rtol=2e-3, atol=2e-3)
+
+    done = list(run_training(settings, tmp_path / "run", single=tiny.single))
+    assert done[-1].loss < done[0].loss
+
+
+def test_only_a_teacher_knows_what_a_mixture_shows(
+    tiny: Any, make_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    for role, model in (("single", {}), ("learned", {"k": 2})):
+        with pytest.raises(ValueError, match="only a teacher knows what a mixture shows"):
+            make_settings(role, model=model, augment={"mix": 0.5})
+    # The labels of mixtures are not looked at: wrong ones change nothing.
+    settings = make_settings("collage", augment={"mix": 1.0}, distill={"blank": 0.0, "strange": 0.0})
+    images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=40)
+    cache = tmp_path / "answers.pt"
+    teacher = ask_single(tiny.single, to_planes(images), settings.augment, settings.distill, cache=cache, seed=0)
+    wrong = replace(images, labels=(images.labels + 1) % 3)
+    outputs = torch.zeros(4, 4, 4)
+    losses = [CollageTask(some, images, settings, teacher).batch(seeded())[1](outputs) for some in (images, wrong)]
+    assert losses[0] == losses[1]
 
 
 def test_every_image_is_shown_once_an_epoch(tiny: Any, make_settings: Callable[..., Any], tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def distill(
     give_up: int = typer.Option(8, min=1, help="Evaluations without a gain, after which it comes to its end."),
     seed: int = typer.Option(0),
     threads: int | None = typer.Option(None, min=1, help="Processor threads of each process  [default: all cores]"),
+    device: str | None = typer.Option(None, help="cpu, cuda or cuda:N  [default: a GPU where CUDA finds one]"),
     processes: int = typer.Option(1, min=1, help="That train, on this machine; more by torchrun (docs/fleet.md)."),
     facts: Path | None = typer.Option(
         None, "--facts", help="TOML or JSON file that says what the options below do  [default: my.toml beside my.onnx]"
@@ -52,11 +53,12 @@ def distill(
     from rich.console import Console
 
     from collage.cli._bars import progress_bars
-    from collage.cli._processes import together
+    from collage.cli._processes import device_for, together
     from collage.training import DistillRequest, SingleFacts, read_classes, read_facts
     from collage.training import distill as run_distill
     from collage.zoo import load_model
 
+    at = device_for(device, processes)
     folder = run or Path("runs") / (name or f"{Path(single).stem}-collage-{grid}x{grid}")
     with together(processes, threads, folder) as (team, stop):
         given = {
@@ -99,6 +101,7 @@ def distill(
                 told=told,
                 say=console.print,
                 command=_command(model, request),
+                device=at,
                 team=team,
                 stop=stop,
             )

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from collage.exceptions import SettingsError
+
 if TYPE_CHECKING:
+    import torch
+
     from collage.training import Stop, Team
 
 
@@ -40,3 +44,17 @@ def together(processes: int, threads: int | None, folder: Path) -> Iterator[tupl
         if os.environ.get("RANK", "0") == "0":
             typer.echo(f"stopped; the same command goes on from {folder}", err=True)
         raise typer.Exit(stop.status)
+
+
+def device_for(name: str | None, processes: int) -> torch.device:
+    """Where to train: what `--device` names, or else a GPU where there is one; several processes have none.
+
+    Raises SettingsError for a device that is not there, and for several processes on a GPU.
+    """
+    from collage.training import choose_device, in_team
+
+    several = processes > 1 or in_team()
+    device = choose_device(name or ("cpu" if several else None))
+    if several and device.type != "cpu":
+        raise SettingsError(f"--device {name}: several processes learn on processors only")
+    return device

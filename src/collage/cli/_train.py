@@ -29,23 +29,25 @@ def train(
     role: TrainRole = typer.Argument(help="What to train; must be the file's own role."),
     config: Path = typer.Option(..., "--config", "-c", help="TOML file, as in experiments/."),
     out: Path | None = typer.Option(None, help="Folder of checkpoint and log  [default: runs/<model name>]"),
-    single: str | None = typer.Option(None, help="Name or path of the single that teaches a backup."),
+    single: str | None = typer.Option(None, help="Teacher, by name or path: a backup's single, a single's larger one."),
     seed: int | None = typer.Option(None, help="Instead of the file's."),
     epochs: int | None = typer.Option(None, min=1, help="Instead of the file's."),
     limit: int | None = typer.Option(None, min=4, help="Use only so many training images."),
     threads: int | None = typer.Option(None, min=1, help="Processor threads of each process  [default: all cores]"),
+    device: str | None = typer.Option(None, help="cpu, cuda or cuda:N  [default: a GPU where CUDA finds one]"),
     processes: int = typer.Option(1, min=1, help="On this machine; more by torchrun (docs/fleet.md)."),
 ) -> None:
     """Train a model. The same command goes on after a Ctrl-C, at the same step; after a kill, from the last epoch."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from collage.cli._processes import together
+    from collage.cli._processes import device_for, together
     from collage.training import change_training, load_training, run_training
     from collage.zoo import load_model
 
     settings = change_training(load_training(config), seed=seed, epochs=epochs, limit=limit)
     if settings.model.role.value != role.value:
         raise SettingsError(f"{config}: model.role is {settings.model.role}, and the command asks for {role}")
+    at = device_for(device, processes)
     folder = out or Path("runs") / settings.model.name
     teacher = load_model(single) if single else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -57,6 +59,7 @@ def train(
             folder,
             single=teacher,
             asking=lambda share: bar.update(asking, visible=True, completed=round(100 * share)),
+            device=at,
             team=team,
             stop=stop,
         ):

@@ -127,7 +127,8 @@ class Decoder(nn.Module):
     def rebuild(self, singles: Tensor, coded: Tensor) -> Tensor:
         """Each position missing in turn: (B, k, classes) and (B, classes) -> (B, k, classes)."""
         count, k, classes = singles.shape
-        others = singles.unsqueeze(1) * (1 - torch.eye(k)).view(1, k, k, 1)  # (B, missing, k, classes)
+        here = 1 - torch.eye(k, device=singles.device)
+        others = singles.unsqueeze(1) * here.view(1, k, k, 1)  # (B, missing, k, classes)
         rows = torch.cat([others.flatten(2), coded.unsqueeze(1).expand(-1, k, -1)], dim=2)  # (B, k, (k+1)*classes)
         answers: Tensor = self(rows.flatten(0, 1)).view(count, k, k, classes)  # (B, missing, k, classes)
         return answers.diagonal(dim1=1, dim2=2).transpose(1, 2)  # (B, k, classes)

@@ -56,8 +56,8 @@ class YoloNet(nn.Module):
         x = self.stages(torch.relu(self.stem(canvas)))  # (B, width, h, w)
         x = self.head(x).float()  # (B, 5 + classes, h, w); in half precision a place would be too coarse
         h, w = x.shape[2:]
-        columns = torch.arange(w, dtype=x.dtype).view(1, 1, 1, w)
-        rows = torch.arange(h, dtype=x.dtype).view(1, 1, h, 1)
+        columns = torch.arange(w, dtype=x.dtype, device=x.device).view(1, 1, 1, w)
+        rows = torch.arange(h, dtype=x.dtype, device=x.device).view(1, 1, h, 1)
         boxes = [
             (columns + x[:, 0:1].sigmoid()) / w,
             (rows + x[:, 1:2].sigmoid()) / h,

@@ -16,6 +16,7 @@ from collage.training._calibration import (
     reliances,
 )
 from collage.training._collages import CollageTask, assemble, draw_filled
+from collage.training._device import choose_device
 from collage.training._distill import distill
 from collage.training._evaluate import (
     UNKNOWN,
@@ -84,6 +85,7 @@ __all__ = [
     "calibrate",
     "calibration_error",
     "change_training",
+    "choose_device",
     "classify_images",
     "code_times",
     "confidences",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from collage.codes import BoxesCode
 from collage.training._collages import CollageTask, assemble
+from collage.training._device import half_precision, moved
 from collage.training._order import mixed_order
 from collage.training._share import WHOLE, Share
 from collage.training._teacher import distillation_loss
@@ -28,17 +29,17 @@ class BoxTask(CollageTask):
         """Sum of the three means: boxes and classes over filled tiles, objectness over cells with and without one."""
         loop, distill = self._settings.train, self._distill
         side = math.isqrt(outputs.shape[1])
-        responsible = self._responsible(side)  # (g*g,)
-        tiles = _tile_boxes(self.grid)  # (g*g, 4)
+        responsible = self._responsible(side).to(outputs.device)  # (g*g,)
+        tiles = _tile_boxes(self.grid).to(outputs.device)  # (g*g, 4)
         full = filled.view(-1, self.tiles)  # (B, g*g)
         own = outputs[:, responsible][full]  # (filled, 5 + classes)
         boxes = ((own[:, :4] - tiles.expand(len(full), -1, -1)[full]) * self.grid).square().sum(1).mean()
         hard = nn.functional.cross_entropy(own[:, 5:], labels[filled], label_smoothing=loop.label_smoothing)
         gentle = distillation_loss(own[:, 5:], soft[filled], distill.temperature).mean()
-        wanted = torch.zeros(outputs.shape[:2])  # (B, cells)
+        wanted = torch.zeros(outputs.shape[:2], device=outputs.device)  # (B, cells)
         wanted[:, responsible] = full.float()
         wrong = nn.functional.binary_cross_entropy_with_logits(outputs[..., 4], wanted, reduction="none")
-        nearest = _tile_of_cell(side, self.grid)  # (cells,)
+        nearest = _tile_of_cell(side, self.grid).to(outputs.device)  # (cells,)
         ignored = full[:, nearest] & (_overlap(outputs[..., :4].detach(), tiles[nearest]) > _IGNORED)  # (B, cells)
         objectness = wrong[wanted > 0].mean() + wrong[~ignored & (wanted == 0)].mean()
         return boxes + distill.weight * gentle + (1 - distill.weight) * hard + objectness
@@ -57,10 +58,11 @@ class BoxTask(CollageTask):
         right, step = 0, 64 * self.tiles
         for start in share.turns(range(0, len(index), step)):
             part = index[start : start + step]
-            canvas = assemble(normalise_batch(pixels[part], settings.preprocessing), self.grid)
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings.train.bfloat16):
+            tiles = normalise_batch(moved(pixels[part], self._device), settings.preprocessing)
+            canvas = assemble(tiles, self.grid)
+            with half_precision(self._device, enabled=settings.train.bfloat16):
                 outputs = net(canvas.contiguous(memory_format=torch.channels_last))  # (B, cells, 5 + classes)
-            for own, output in zip(labels[part].view(-1, self.tiles), outputs.float().numpy(), strict=True):
+            for own, output in zip(labels[part].view(-1, self.tiles), outputs.float().cpu().numpy(), strict=True):
                 answers = code.decode(output, range(self.tiles), {})
                 right += sum(int(answer.scores.argmax()) == int(own[tile]) for tile, answer in answers.items())
         return right / len(index)

@@ -46,7 +46,7 @@ def resume(path: Path, parts: Mapping[str, Any], generator: torch.Generator, tea
     if not path.exists():
         _reseed(seed, team)
         return Place()
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, weights_only=True, map_location="cpu")
     for name, part in parts.items():
         if name in saved:
             part.load_state_dict(saved[name])
@@ -92,4 +92,4 @@ def averaged_weights(folder: Path, settings: TrainingSettings) -> dict[str, Tens
     other = TrainingSettings.model_validate_json((folder / "settings.json").read_text())
     if other.model.net != settings.model.net:
         raise SettingsError(f"train.start: the net of {folder} is not this training's")
-    return dict(torch.load(folder / "checkpoint.pt", weights_only=True)["average"])
+    return dict(torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")["average"])

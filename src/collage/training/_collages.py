@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from collage.data import UNLABELLED, PixelSet
+from collage.training._device import CPU, half_precision, moved
 from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
 from collage.training._share import WHOLE, Share
 from collage.training._single import to_planes
 from collage.training._strange import draw_strange
 from collage.training._teacher import Teacher, distillation_loss
-from collage.training._views import apply_views, draw_squares, erase_squares, normalise_batch
+from collage.training._views import draw_squares, erase_squares, normalise_batch, show
 
 BLANK = 0.0  # a blank tile in normalised space: the mean pixel, as `codes` writes it
 
@@ -26,9 +27,18 @@ class CollageTask:
     The single alone teaches images that are UNLABELLED; validation images need labels.
     """
 
-    def __init__(self, training: PixelSet, validation: PixelSet, settings: TrainingSettings, teacher: Teacher) -> None:
+    def __init__(
+        self,
+        training: PixelSet,
+        validation: PixelSet,
+        settings: TrainingSettings,
+        teacher: Teacher,
+        *,
+        device: torch.device = CPU,
+    ) -> None:
         if settings.model.grid is None or settings.distill is None:
             raise ValueError("a collage needs a grid and a teacher")
+        self._device = device
         self._settings, self._distill, self._teacher = settings, settings.distill, teacher
         self.grid = settings.model.grid
         self.tiles = self.grid * self.grid
@@ -44,6 +54,7 @@ class CollageTask:
     def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Canvases (b, C, g*T, g*T), the share's of B, and the loss of the net's outputs for them."""
         settings, augment, count = self._settings, self._settings.augment, self.size * self.tiles
+        device = self._device
         mine = share.part(self.size)
         part = slice(mine.start * self.tiles, mine.stop * self.tiles)  # its tiles: b * g*g
         index = self._draw(count, generator)  # (B * g*g,)
@@ -55,13 +66,18 @@ class CollageTask:
         nothing = draw_strange(int(strange.sum()), settings.preprocessing, generator)
         nothing = nothing[int(strange[: part.start].sum()) :]  # from its first on
         index, filled, strange = index[part], filled[part], strange[part]
-        pixels = self._pixels[index].permute(0, 3, 1, 2)  # (b * g*g, C, T, T)
-        tiles = apply_views(pixels, views.take(part), augment.shift, settings.preprocessing)
-        erase_squares(tiles, augment.erase, squares and squares.take(part))
-        tiles[strange] = nothing[: int(strange.sum())]
-        tiles[~filled] = BLANK
+        views = views.take(part)
+        tiles = show(
+            lambda some: self._pixels.index_select(0, some).permute(0, 3, 1, 2), index, views, augment.shift,
+            settings.preprocessing, device=device,
+        )  # (b * g*g, C, T, T)  # fmt: skip
+        erase_squares(tiles, augment.erase, squares and squares.take(part).to(device))
+        tiles[moved(strange.nonzero()[:, 0], device)] = moved(nothing[: int(strange.sum())], device)
+        tiles[moved((~filled).nonzero()[:, 0], device)] = BLANK
         filled = filled & ~strange
-        labels = torch.where(filled, self._labels[index], self._classes)
+        labels = self._labels[index] if views.plain is None else self._labels[index].where(views.plain, UNLABELLED)
+        labels = moved(torch.where(filled, labels, self._classes), device)
+        filled, soft = moved(filled, device), moved(soft, device)
         return assemble(tiles, self.grid), lambda outputs: self._loss(outputs, labels, soft, filled)
 
     def _loss(self, outputs: Tensor, labels: Tensor, soft: Tensor, filled: Tensor) -> Tensor:
@@ -102,10 +118,11 @@ class CollageTask:
         right, step = 0, 64 * self.tiles
         for start in share.turns(range(0, len(index), step)):
             part = index[start : start + step]
-            canvas = assemble(normalise_batch(pixels[part], self._settings.preprocessing), self.grid)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):
+            tiles = normalise_batch(moved(pixels[part], self._device), self._settings.preprocessing)
+            canvas = assemble(tiles, self.grid)
+            with half_precision(self._device, enabled=self._settings.train.bfloat16):
                 outputs = net(canvas.contiguous(memory_format=torch.channels_last))  # (B, g*g, classes + 1)
-            right += int((outputs.flatten(0, 1).argmax(1) == labels[part]).sum())
+            right += int((outputs.flatten(0, 1).argmax(1).cpu() == labels[part]).sum())
         return right / len(index)
 
 

@@ -22,6 +22,7 @@ from collage.exceptions import DataMissing, ModelError
 from collage.nets import TileNet
 from collage.training._ask import Files, Pictures, Planes
 from collage.training._collages import CollageTask
+from collage.training._device import CPU
 from collage.training._distill_report import Seen, Told, report_distilled
 from collage.training._export import export_model
 from collage.training._loop import train
@@ -57,22 +58,23 @@ def distill(
     told: Told = lambda stage, share: None,
     say: Say = lambda line: None,
     command: str = "",
+    device: torch.device = CPU,
     team: Team = ALONE,
     stop: Stop | None = None,
 ) -> tuple[LoadedModel, dict[str, Any]]:
     """Distil a collage-cnn from `single`; returns it as the zoo loads it, from `out`, and what was measured of it.
 
     `run` keeps what a resumed call goes on from; `out/<name>/` gets the report. `told` hears a stage's name and the
-    share of it that is done, 0..1; `say` lines for the reader. Every process of a `team` calls this, and gets the same.
-    Raises DataMissing, InvalidImage, ModelError, ProcessLost and SettingsError, one line each; KeyboardInterrupt where
-    `stop` has ended the training.
+    share of it that is done, 0..1; `say` lines for the reader. `device`: see `choose_device`. Every process of a `team`
+    calls this, and gets the same. Raises DataMissing, InvalidImage, ModelError, ProcessLost and SettingsError, one line
+    each; KeyboardInterrupt where `stop` has ended the training.
     """
     torch.manual_seed(request.seed)
     with team.watching(), team.in_turn():
         team.must_see(run / "plan.json")
-        net, task, parts, validation, settings = _prepare(single, request, run, told=told, say=say)
+        net, task, parts, validation, settings = _prepare(single, request, run, told=told, say=say, device=device)
     stop = stop or Stop()
-    for done in train(net, task, settings, run, team=team, stop=stop):
+    for done in train(net, task, settings, run, device=device, team=team, stop=stop):
         told("training", done.done)
         if done.accuracy is not None:
             kind = "A_d" if request.labels else "agreement"
@@ -88,7 +90,7 @@ def distill(
             written = json.loads((out / request.name / "summary.json").read_text("utf-8"))
             return load_model(out / f"{request.name}.onnx"), written
         model = export_model(run, out, single=single, command=command)
-        test = _Asking(single, settings, run, told).seen(parts.test, "test")
+        test = _Asking(single, settings, run, told, device).seen(parts.test, "test")
         summary = report_distilled(
             single,
             model,
@@ -104,7 +106,7 @@ def distill(
 
 
 def _prepare(
-    single: LoadedModel, request: DistillRequest, run: Path, *, told: Told, say: Say
+    single: LoadedModel, request: DistillRequest, run: Path, *, told: Told, say: Say, device: torch.device
 ) -> tuple[nn.Module, CollageTask, _Images, Seen, TrainingSettings]:
     """All that comes before the training: the net, what it learns, the images, those of validation, the settings."""
     began = time.perf_counter()
@@ -113,7 +115,7 @@ def _prepare(
     plan = make_plan(single, request, pictures, run, kept_out=parts.split.images, say=say)
     parts = _take(parts, plan.asked)
 
-    asking, spent = _Asking(single, plan.settings, run, told), plan.spent
+    asking, spent = _Asking(single, plan.settings, run, told, device), plan.spent
     try:
         training = asking.pixels(parts.training, "training")
         validation = asking.seen(parts.validation, "validation")
@@ -132,7 +134,7 @@ def _prepare(
     if isinstance(net, TileNet):
         first = torch.from_numpy(training.pixels[:_FIRST]).permute(0, 3, 1, 2)  # (n, C, T, T)
         net.prepare(normalise_batch(first, plan.settings.preprocessing))
-    task = CollageTask(training, validation.images, plan.settings, teacher)
+    task = CollageTask(training, validation.images, plan.settings, teacher, device=device)
     return net, task, parts, validation, plan.settings
 
 
@@ -163,8 +165,10 @@ def _take(parts: _Images, asked: int) -> _Images:
 class _Asking:
     """Decodes images at the tile's size, and asks the single about them at its own; both are kept in `run`."""
 
-    def __init__(self, single: LoadedModel, settings: TrainingSettings, run: Path, told: Told) -> None:
-        self._single, self._settings, self._run, self._told = single, settings, run, told
+    def __init__(
+        self, single: LoadedModel, settings: TrainingSettings, run: Path, told: Told, device: torch.device
+    ) -> None:
+        self._single, self._settings, self._run, self._told, self._device = single, settings, run, told, device
 
     def pixels(self, images: ImageFiles, name: str) -> PixelSet:
         """As the tiles show them."""
@@ -185,6 +189,7 @@ class _Asking:
             self._run,
             name=name,
             progress=lambda share: self._told(f"asking about {name} images", share),
+            device=self._device,
         ).numpy()
         labels = np.where(pixels.labels == UNLABELLED, logits.argmax(1), pixels.labels)
         return Seen(PixelSet(pixels.pixels, labels, pixels.classes), logits)
@@ -202,6 +207,7 @@ class _Asking:
             seed=seed,
             tile=settings.preprocessing.size,
             progress=lambda share: self._told("asking the single", share),
+            device=self._device,
         )
 
     def _pictures(self, images: ImageFiles, pixels: PixelSet) -> Pictures:

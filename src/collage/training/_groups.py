@@ -5,19 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from collage.training._device import moved
 from collage.training._settings import TrainingSettings
 from collage.training._share import Share
 from collage.training._teacher import Teacher
-from collage.training._views import apply_views
+from collage.training._views import show
 
 
 def draw_groups(
-    pixels: Tensor, teacher: Teacher, settings: TrainingSettings, generator: torch.Generator, *, k: int, share: Share
+    pixels: Tensor,
+    teacher: Teacher,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    *,
+    k: int,
+    share: Share,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A batch of groups out of pixels (n, C, S, S) uint8, without regard to class; of it, the share's b groups.
 
-    Returns which images they are (b * k,), a view of each (b * k, C, S, S), normalised, and what the single says of
-    that view (b * k, classes).
+    Returns which images they are (b * k,), and on `device` a view of each (b * k, C, S, S), normalised, and what the
+    single says of that view (b * k, classes).
     """
     batch = settings.train.batch
     mine = share.part(batch)
@@ -25,5 +33,8 @@ def draw_groups(
     index = torch.randint(len(pixels), (batch * k,), generator=generator)
     views, soft = teacher.draw(index, generator, part)  # soft: (b * k, classes)
     index = index[part]
-    images = apply_views(pixels[index], views.take(part), settings.augment.shift, settings.preprocessing)
-    return index, images, soft
+    images = show(
+        lambda some: pixels.index_select(0, some), index, views.take(part), settings.augment.shift,
+        settings.preprocessing, device=device,
+    )  # fmt: skip
+    return index, images, moved(soft, device)

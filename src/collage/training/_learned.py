@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from collage.data import PixelSet
 from collage.nets import LearnedNet
+from collage.training._device import CPU, half_precision, moved
 from collage.training._groups import draw_groups
 from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
@@ -37,11 +38,13 @@ class LearnedTask:
         *,
         answers: Tensor,
         net: LearnedNet,
+        device: torch.device = CPU,
     ) -> None:
         if settings.model.k is None or settings.distill is None:
             raise ValueError("a learned code needs k and a teacher")
         self._settings, self._distill, self._teacher = settings, settings.distill, teacher
         self._k, self._net, self._answers = settings.model.k, net, answers
+        self._device = device
         self._pixels = to_planes(training)  # (n, C, S, S) uint8
         self._labels = torch.from_numpy(training.labels)
         self._validation = to_planes(validation), torch.from_numpy(validation.labels)
@@ -51,8 +54,10 @@ class LearnedTask:
     def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Groups (b, k*C, S, S), the share's of B, and the loss of the single's outputs for what is made of them."""
         settings, k = self._settings, self._k
-        index, images, soft = draw_groups(self._pixels, self._teacher, settings, generator, k=k, share=share)
-        labels, weight = self._labels[index], self._distill.weight
+        index, images, soft = draw_groups(
+            self._pixels, self._teacher, settings, generator, k=k, share=share, device=self._device
+        )
+        labels, weight = moved(self._labels[index], self._device), self._distill.weight
 
         def loss(outputs: Tensor) -> Tensor:
             rebuilt = self._net.decoder.rebuild(soft.view(-1, k, soft.shape[-1]), outputs).flatten(0, 1)
@@ -78,11 +83,12 @@ class LearnedTask:
         right, step = 0, 256 * k
         for start in share.turns(range(0, len(index), step)):
             part = index[start : start + step]
-            groups = _grouped(normalise_batch(pixels[part], self._settings.preprocessing), k)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):
+            groups = _grouped(normalise_batch(moved(pixels[part], self._device), self._settings.preprocessing), k)
+            with half_precision(self._device, enabled=self._settings.train.bfloat16):
                 outputs = net(groups.contiguous(memory_format=torch.channels_last))  # (B, classes)
-            rebuilt = net.decoder.rebuild(self._answers[part].view(len(groups), k, -1), outputs.float())
-            right += int((rebuilt.flatten(0, 1).argmax(1) == labels[part]).sum())
+            answers = moved(self._answers[part], self._device).view(len(groups), k, -1)
+            rebuilt = net.decoder.rebuild(answers, outputs.float())
+            right += int((rebuilt.flatten(0, 1).argmax(1).cpu() == labels[part]).sum())
         return right / len(index)
 
 

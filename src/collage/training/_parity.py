@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from collage.codes import concat_layout
 from collage.data import PixelSet
+from collage.training._device import CPU, half_precision, moved
 from collage.training._groups import draw_groups
 from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
@@ -33,7 +34,14 @@ class ParityTask:
     """
 
     def __init__(
-        self, training: PixelSet, validation: PixelSet, settings: TrainingSettings, teacher: Teacher, answers: Tensor
+        self,
+        training: PixelSet,
+        validation: PixelSet,
+        settings: TrainingSettings,
+        teacher: Teacher,
+        answers: Tensor,
+        *,
+        device: torch.device = CPU,
     ) -> None:
         if settings.model.k is None or settings.model.encoder is None or settings.distill is None:
             raise ValueError("a parity needs k, an encoder and a teacher")
@@ -41,7 +49,7 @@ class ParityTask:
         self._k, self._encoder = settings.model.k, settings.model.encoder
         self._pixels = to_planes(training)  # (n, C, S, S) uint8
         self._validation = to_planes(validation), torch.from_numpy(validation.labels)
-        self._answers = answers
+        self._answers, self._device = answers, device
         # Squared errors are counted in variances of the sums: 1 is a model that only knows their mean.
         self._spread = self._k * float(answers[:_SPREAD_IMAGES].var(0).mean().clamp_min(1e-6))
         self.steps = max(1, len(training) // (settings.train.batch * self._k))
@@ -50,7 +58,9 @@ class ParityTask:
     def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Parity images (b, C, S, S), the share's of B, and the loss of outputs (b, classes)."""
         k = self._k
-        _, images, soft = draw_groups(self._pixels, self._teacher, self._settings, generator, k=k, share=share)
+        _, images, soft = draw_groups(
+            self._pixels, self._teacher, self._settings, generator, k=k, share=share, device=self._device
+        )
         soft = soft.view(-1, k, soft.shape[-1])  # (b, k, classes)
         weight, temperature = self._distill.weight, self._distill.temperature
 
@@ -79,10 +89,10 @@ class ParityTask:
         right, step = 0, 512 * k
         for start in share.turns(range(0, len(index), step)):
             part = index[start : start + step]
-            images = normalise_batch(pixels[part], self._settings.preprocessing)
+            images = normalise_batch(moved(pixels[part], self._device), self._settings.preprocessing)
             parity = encode_groups(images, k, self._encoder)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):
-                outputs = net(parity.contiguous(memory_format=torch.channels_last)).float()  # (B, classes)
+            with half_precision(self._device, enabled=self._settings.train.bfloat16):
+                outputs = net(parity.contiguous(memory_format=torch.channels_last)).float().cpu()  # (B, classes)
             answers = self._answers[part].view(len(outputs), k, -1)  # (B, k, classes)
             rebuilt = outputs.unsqueeze(1) - (answers.sum(1, keepdim=True) - answers)  # (B, k, classes)
             right += int((rebuilt.flatten(0, 1).argmax(1) == labels[part]).sum())

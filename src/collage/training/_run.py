@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from collage.data import PixelSet, load_pixels, open_dataset, split_validation
 from collage.dispatch import Role
-from collage.exceptions import ModelError
+from collage.exceptions import ModelError, SettingsError
 from collage.nets import LearnedNet, LearnedNetSettings, TileNet, WhitenedNet, YoloNetSettings, build_net
 from collage.training._boxes import BoxTask
 from collage.training._checkpoint import averaged_weights
 from collage.training._collages import CollageTask
+from collage.training._device import CPU
 from collage.training._learned import LearnedTask
 from collage.training._loop import Progress, Task, train
 from collage.training._parity import ParityTask, encode_groups
@@ -36,13 +37,15 @@ def run_training(
     *,
     single: LoadedModel | None = None,
     asking: Callable[[float], None] = lambda share: None,
+    device: torch.device = CPU,
     team: Team = ALONE,
     stop: Stop | None = None,
 ) -> Iterator[Progress]:
     """Train what `settings` says in `folder`, resuming what is there; yields after each epoch. See `train`.
 
-    A backup needs its `single`, whose preprocessing and classes must be its own. `asking` is told how far the single's
-    answers for the training images have come, 0..1. Raises DataMissing, ModelError, ProcessLost, SettingsError.
+    A backup needs its `single`, and a single with a [distill] table a larger one; preprocessing and classes must be the
+    same. `asking` is told how far the single's answers for the training images have come, 0..1. `device`: see
+    `choose_device`. Raises DataMissing, ModelError, ProcessLost, SettingsError.
     """
     torch.manual_seed(settings.train.seed)
     with team.watching(), team.in_turn():  # what is wrong is said once
@@ -58,9 +61,16 @@ def run_training(
         if single is not None:
             team.must_see(answers_path(folder, single, settings.train.seed))
         task = _make_task(
-            settings, folder, single=single, training=training, validation=validation, net=net, asking=asking
+            settings,
+            folder,
+            single=single,
+            training=training,
+            validation=validation,
+            net=net,
+            asking=asking,
+            device=device,
         )
-    yield from train(net, task, settings, folder, team=team, stop=stop)
+    yield from train(net, task, settings, folder, device=device, team=team, stop=stop)
 
 
 def _make_task(
@@ -72,18 +82,21 @@ def _make_task(
     validation: PixelSet,
     net: nn.Module,
     asking: Callable[[float], None],
+    device: torch.device,
 ) -> Task:
-    if settings.model.role is Role.SINGLE:
-        return SingleTask(training, validation, settings)
-    teacher = _teacher(settings, single, training, folder, asking)
+    if settings.distill is None:
+        if single is not None:
+            raise SettingsError(f"{settings.model.name} has no [distill] table: it learns from no single")
+        return SingleTask(training, validation, settings, device=device)
+    teacher = _teacher(settings, single, training, folder, asking=asking, device=device)
     assert single is not None  # a teacher is one
     if settings.model.k is None:
-        return _backup_task(settings)(training, validation, settings, teacher)
-    answers = plain_answers(single, to_planes(validation), folder)
+        return _backup_task(settings)(training, validation, settings, teacher, device=device)
+    answers = plain_answers(single, to_planes(validation), folder, device=device)
     if not isinstance(net, LearnedNet):
-        return ParityTask(training, validation, settings, teacher, answers)
-    net.around(_as_net(single))
-    return LearnedTask(training, validation, settings, teacher, answers=answers, net=net)
+        return ParityTask(training, validation, settings, teacher, answers, device=device)
+    net.around(_as_net(single).to(device))
+    return LearnedTask(training, validation, settings, teacher, answers=answers, net=net, device=device)
 
 
 def _backup_task(settings: TrainingSettings) -> type[CollageTask | SingleTask]:
@@ -114,10 +127,12 @@ def _teacher(
     single: LoadedModel | None,
     training: PixelSet,
     folder: Path,
+    *,
     asking: Callable[[float], None],
+    device: torch.device,
 ) -> Teacher:
     if single is None or settings.distill is None:
-        raise ModelError(f"{settings.model.name} is a backup and learns from a single: name one")
+        raise ModelError(f"{settings.model.name} learns from a single: name one")
     if single.card.classes != training.classes:
         raise ModelError(f"{single.card.name} knows other classes than {settings.data.dataset}: it cannot teach them")
     if single.card.preprocessing != settings.preprocessing:
@@ -132,6 +147,7 @@ def _teacher(
         cache=cache,
         seed=settings.train.seed,
         progress=asking,
+        device=device,
     )
 
 

@@ -60,15 +60,18 @@ class DataSettings(_Section):
 
 
 class AugmentSettings(_Section):
-    """Random changes of a training image. The teacher sees the same flip and shift, not the erased square."""
+    """Random changes of a training image. The teacher sees the same, but for the erased square."""
 
     flip: bool = True
     shift: int = Field(default=2, ge=0, le=16, description="pixels, each way")
+    mix: float = Field(
+        default=0.0, ge=0, le=1, description="share of the views that are mixtures with another image; needs a teacher"
+    )
     erase: int = Field(default=8, ge=0, le=64, description="side of a square of mean pixels, made odd: 8 is 7; 0: none")
 
 
 class DistillSettings(_Section):
-    """What a backup learns from its single (Hinton et al., arXiv 1503.02531).
+    """What a backup learns from its single, or a single from a larger one (Hinton et al., arXiv 1503.02531).
 
     A parity learns sums of outputs: `weight` is the share of the answers rebuilt from it, the rest is squared error.
     """
@@ -119,8 +122,8 @@ class TrainingSettings(_Section):
     def _fits(self) -> Self:
         if self.model.role is not Role.SINGLE and self.distill is None:
             raise ValueError("a backup needs a [distill] table")
-        if self.model.role is Role.SINGLE and self.distill is not None:
-            raise ValueError("a single has no teacher: leave out [distill]")
+        if self.augment.mix and (self.distill is None or self.model.net.family in ("learned", "yolo")):
+            raise ValueError("augment.mix: only a teacher knows what a mixture shows, and this learns from labels too")
         if self.model.k is not None and self.model.encoder == "concat":
             concat_layout(self.model.k, self.preprocessing.size)  # raises for what does not divide
         return self

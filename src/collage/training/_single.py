@@ -8,20 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from collage.data import PixelSet
+from collage.data import UNLABELLED, PixelSet
+from collage.training._device import CPU, half_precision, moved
 from collage.training._settings import TrainingSettings
 from collage.training._share import WHOLE, Share
 from collage.training._teacher import Teacher, distillation_loss
-from collage.training._views import apply_views, draw_squares, draw_views, erase_squares, normalise_batch
+from collage.training._views import draw_squares, draw_views, erase_squares, normalise_batch, show
 
 
 class SingleTask:
     """Shuffled, augmented images, each once an epoch."""
 
     def __init__(
-        self, training: PixelSet, validation: PixelSet, settings: TrainingSettings, teacher: Teacher | None = None
+        self,
+        training: PixelSet,
+        validation: PixelSet,
+        settings: TrainingSettings,
+        teacher: Teacher | None = None,
+        *,
+        device: torch.device = CPU,
     ) -> None:
-        self._settings = settings
+        self._settings, self._device = settings, device
         self._teacher = teacher
         self._pixels = to_planes(training)  # (n, C, S, S) uint8
         self._labels = torch.from_numpy(training.labels)
@@ -33,7 +40,7 @@ class SingleTask:
 
     def batch(self, generator: torch.Generator, share: Share = WHOLE) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Images (b, C, S, S), the share's of B, and the loss of logits (b, classes)."""
-        settings, augment, part = self._settings, self._settings.augment, share.part(self.size)
+        settings, augment, part, device = self._settings, self._settings.augment, share.part(self.size), self._device
         # A shuffle an epoch.
         if self._next + self.size > len(self._order) or self._next // self.size >= self.steps:
             self._order, self._next = torch.randperm(len(self._labels), generator=generator), 0
@@ -43,17 +50,27 @@ class SingleTask:
             views, soft = draw_views(self.size, augment, generator), None
         else:
             views, soft = self._teacher.draw(index, generator, part)
+            soft = moved(soft, device)
         squares = draw_squares(self.size, settings.preprocessing.size, augment.erase, generator)
-        labels = self._labels[index[part]]
-        images = apply_views(self._pixels[index[part]], views.take(part), augment.shift, settings.preprocessing)
-        erase_squares(images, augment.erase, squares and squares.take(part))
+        index, views = index[part], views.take(part)
+        labels = self._labels[index] if views.plain is None else self._labels[index].where(views.plain, UNLABELLED)
+        labels = moved(labels, device)
+        images = show(
+            lambda some: self._pixels.index_select(0, some), index, views, augment.shift, settings.preprocessing,
+            device=device,
+        )  # (b, C, S, S)  # fmt: skip
+        erase_squares(images, augment.erase, squares and squares.take(part).to(device))
 
         def loss(outputs: Tensor) -> Tensor:
-            hard = nn.functional.cross_entropy(outputs, labels, label_smoothing=settings.train.label_smoothing)
+            smoothing = settings.train.label_smoothing
             if soft is None or settings.distill is None:
-                return hard
-            gentle = distillation_loss(outputs, soft, settings.distill.temperature).mean()
-            return settings.distill.weight * gentle + (1 - settings.distill.weight) * hard
+                return nn.functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
+            hard = nn.functional.cross_entropy(
+                outputs, labels.clamp_min(0), label_smoothing=smoothing, reduction="none"
+            )  # (b,)
+            gentle = distillation_loss(outputs, soft, settings.distill.temperature)  # (b,)
+            weight = torch.where(labels == UNLABELLED, 1.0, settings.distill.weight)
+            return (weight * gentle + (1 - weight) * hard).mean()
 
         return images, loss
 
@@ -63,10 +80,10 @@ class SingleTask:
         pixels, labels = self._validation
         right = 0
         for start in share.turns(range(0, len(labels), 500)):
-            images = normalise_batch(pixels[start : start + 500], self._settings.preprocessing)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.train.bfloat16):
+            images = normalise_batch(moved(pixels[start : start + 500], self._device), self._settings.preprocessing)
+            with half_precision(self._device, enabled=self._settings.train.bfloat16):
                 outputs = net(images.contiguous(memory_format=torch.channels_last))
-            right += int((outputs.argmax(1) == labels[start : start + 500]).sum())
+            right += int((outputs.argmax(1).cpu() == labels[start : start + 500]).sum())
         return right / len(labels)
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from collage.training._ask import Pictures, ask
+from collage.training._device import CPU
 from collage.training._settings import AugmentSettings, DistillSettings, TrainingSettings
-from collage.training._views import Views, draw_views
+from collage.training._views import Views, draw_mixtures, draw_views
 from collage.zoo import LoadedModel
 
 
@@ -45,6 +46,7 @@ def ask_single(
     seed: int,
     tile: int | None = None,
     progress: Callable[[float], None] = lambda share: None,
+    device: torch.device = CPU,
 ) -> Teacher:
     """The single's answers for views of training images, kept in `cache`: a resumed run asks only what is left.
 
@@ -52,9 +54,11 @@ def ask_single(
     sees the same view at its own size. `progress` is told the share done, 0..1.
     """
     count, own = distill.views, single.card.preprocessing
-    views = draw_views(len(pictures) * count, augment, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    views = draw_views(len(pictures) * count, augment, generator)
+    views = views._replace(mixtures=draw_mixtures(len(views.flip), len(pictures), augment.mix, generator))
     theirs, shift = views.scaled(augment.shift, own.size / (tile or own.size))
-    logits = ask(single, pictures, theirs, shift, cache=cache, progress=progress)
+    logits = ask(single, pictures, theirs, shift, cache=cache, progress=progress, device=device)
     return Teacher(views, logits, count)
 
 
@@ -77,7 +81,8 @@ def share_answers(cache: Path, settings: TrainingSettings) -> None:
 def _what_is_asked(settings: TrainingSettings) -> tuple[object, ...]:
     """All that a single's answers depend on, beside the single and the seed."""
     views = settings.distill and settings.distill.views
-    return settings.data, settings.preprocessing, settings.augment.flip, settings.augment.shift, views
+    augment = settings.augment
+    return settings.data, settings.preprocessing, augment.flip, augment.shift, augment.mix, views
 
 
 def plain_answers(
@@ -87,11 +92,13 @@ def plain_answers(
     *,
     name: str = "plain",
     progress: Callable[[float], None] = lambda share: None,
+    device: torch.device = CPU,
 ) -> Tensor:
     """The single's answers for images as they are, logits (n, classes); kept in `folder` under `name`."""
     none = torch.zeros(len(pictures), dtype=torch.int64)
     cache = folder / f"{name}-{single.card.sha256[:12]}.pt"
-    return ask(single, pictures, Views(none.bool(), none, none), 0, cache=cache, progress=progress)[:, 0].float()
+    views = Views(none.bool(), none, none)
+    return ask(single, pictures, views, 0, cache=cache, progress=progress, device=device)[:, 0].float()
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
