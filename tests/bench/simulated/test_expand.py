@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,21 @@ def test_a_point_is_known_by_all_that_its_result_depends_on(
     before = {point.key for point in points(make_experiment(), make_experiment().size("usual"))}
     after = make_experiment(**changes)
     assert not before & {point.key for point in points(after, after.size("usual"))}
+
+
+def test_a_point_is_known_by_what_is_in_the_files_that_it_reads(
+    make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    path = tmp_path / "outcomes.csv.gz"
+
+    def keys(image: int) -> list[str]:
+        path.write_bytes(gzip.compress(f"image,label,answer,confidence\n0,3,{image},0.9\n".encode()))
+        experiment = make_experiment(scenario={"workers": 6, "outcomes": {"single": str(path)}})
+        return [point.key for point in points(experiment, Size(queries=100, seeds=1))]
+
+    before = keys(3)
+    assert keys(3) == before
+    assert not set(keys(4)) & set(before)
 
 
 def test_names_and_questions_are_not_part_of_a_point(make_experiment: MakeExperiment) -> None:

@@ -18,6 +18,7 @@ from collage.dispatch import Policy, Source, get_policy, worker_roles
 from collage.exceptions import SettingsError
 from collage.files import first_problem, load_toml
 from collage.simulation import Scenario, make_scenario
+from collage.zoo import file_sha256
 
 Named = tuple[tuple[str, Any], ...]  # names and values, in the file's order
 
@@ -71,11 +72,12 @@ class Point(NamedTuple):
 
     @property
     def key(self) -> str:
-        """A hash of everything that the point's result depends on, the code that makes it included."""
+        """A hash of everything that the point's result depends on, its code and what is in its files included."""
         parts = [
             code_version(),
             self.tried.policy.model_dump_json(),
             self.tried.scenario.model_dump_json(),
+            *_contents(self.tried.scenario.model_dump(mode="json")),
             *map(str, (self.tried.grid, self.tried.k, self.queries, self.warmup, self.seed)),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
@@ -90,6 +92,24 @@ def code_version() -> str:
         for item in sorted(files, key=lambda item: item.name):
             digest.update(item.name.encode() + b"\0" + item.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _contents(value: object) -> Iterator[str]:
+    """Hashes of the files that a scenario names: outcomes, traces, profiles."""
+    match value:
+        case dict():
+            for part in value.values():
+                yield from _contents(part)
+        case list():
+            for part in value:
+                yield from _contents(part)
+        case str() if Path(value).is_file():
+            yield _content(Path(value), Path(value).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _content(path: Path, changed: int) -> str:
+    return file_sha256(path)
 
 
 def load_experiment(path: Path) -> Experiment:
