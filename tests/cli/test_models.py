@@ -140,6 +140,23 @@ def test_a_training_without_its_file_is_exported_and_says_so(command: Command, p
     assert load_model("models/small-single.onnx").card.command == ""
 
 
+def test_a_single_that_learns_from_another(command: Command, patterns: Path) -> None:
+    write_experiments(str(patterns), 16, 1)
+    train_both(command, "--epochs", 2)
+    file = Path("experiments/small-student.toml")
+    text = Path("experiments/small-single.toml").read_text().replace("small-single", "small-student")
+    file.write_text(text.replace("[train]", "[distill]\nviews = 2\n\n[train]"))
+    trained = command("train", "single", "-c", file, "--epochs", 2, "--single", "models/small-single.onnx")
+    assert trained.exit_code == 0, trained.output
+    exported = command("export", "runs/small-student", "--out", "models")
+    assert exported.exit_code == 0, exported.output
+    card = load_model("models/small-student.onnx").card
+    assert card.single_sha256 is None
+    first, second = card.command.split(" && ")
+    assert first == f"collage train single --config {file} --single TEACHER --epochs 2"
+    assert second == "collage export runs/small-student --out models"
+
+
 def test_mistakes_are_named(command: Command, patterns: Path) -> None:
     write_experiments(str(patterns), 16, 1)
     with pytest.raises(SettingsError, match=r"model\.role is single, and the command asks for collage"):

@@ -85,4 +85,6 @@ def _command(settings: TrainingSettings, config: Path, single: str | None) -> st
     teacher = f" --single {single}" if single else ""
     options = "".join(f" --{name} {value}" for name, value in changes.items() if value is not None)
     name, role = settings.model.name, settings.model.role.value
-    return f"collage train {role} --config {file}{teacher}{options} && collage export runs/{name} --out models{teacher}"
+    # A single's own teacher is nothing to its card: the file's first lines say where it comes from.
+    learns = teacher or (" --single TEACHER" if settings.distill is not None else "")
+    return f"collage train {role} --config {file}{learns}{options} && collage export runs/{name} --out models{teacher}"
