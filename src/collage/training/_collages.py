@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from collage.data import UNLABELLED, PixelSet
+from collage.data import PixelSet
 from collage.training._device import CPU, half_precision, moved
 from collage.training._order import mixed_order
 from collage.training._settings import TrainingSettings
 from collage.training._share import WHOLE, Share
 from collage.training._single import to_planes
 from collage.training._strange import draw_strange
-from collage.training._teacher import Teacher, distillation_loss
+from collage.training._teacher import Teacher, teaching_loss
 from collage.training._views import draw_squares, erase_squares, normalise_batch, show
 
 BLANK = 0.0  # a blank tile in normalised space: the mean pixel, as `codes` writes it
@@ -75,22 +75,17 @@ class CollageTask:
         tiles[moved(strange.nonzero()[:, 0], device)] = moved(nothing[: int(strange.sum())], device)
         tiles[moved((~filled).nonzero()[:, 0], device)] = BLANK
         filled = filled & ~strange
-        labels = self._labels[index] if views.plain is None else self._labels[index].where(views.plain, UNLABELLED)
-        labels = moved(torch.where(filled, labels, self._classes), device)
+        labels = moved(torch.where(filled, views.known(self._labels[index]), self._classes), device)
         filled, soft = moved(filled, device), moved(soft, device)
         return assemble(tiles, self.grid), lambda outputs: self._loss(outputs, labels, soft, filled)
 
     def _loss(self, outputs: Tensor, labels: Tensor, soft: Tensor, filled: Tensor) -> Tensor:
         """Of outputs (B, g*g, classes + 1); by tile: label (B * g*g,), the single's logits, whether it is filled."""
         outputs = outputs.flatten(0, 1)  # (B * g*g, classes + 1)
-        hard = nn.functional.cross_entropy(
-            outputs, labels.clamp_min(0), label_smoothing=self._settings.train.label_smoothing, reduction="none"
-        )
         # The single never says "nothing to see": its share of the last output is 0.
         soft = nn.functional.pad(soft, (0, 1), value=-torch.inf)  # (B * g*g, classes + 1)
-        gentle = distillation_loss(outputs, soft, self._distill.temperature)
-        weight = torch.where(labels == UNLABELLED, 1.0, self._distill.weight) * filled.float()
-        return (weight * gentle + (1 - weight) * hard).mean()
+        smoothing = self._settings.train.label_smoothing
+        return teaching_loss(outputs, labels, soft, self._distill, smoothing=smoothing, shown=filled)
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:
         """The next `count` images: each once an epoch, so that none is left out by chance."""

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from collage.data import UNLABELLED, PixelSet
+from collage.data import PixelSet
 from collage.training._device import CPU, half_precision, moved
 from collage.training._settings import TrainingSettings
 from collage.training._share import WHOLE, Share
-from collage.training._teacher import Teacher, distillation_loss
+from collage.training._teacher import Teacher, teaching_loss
 from collage.training._views import draw_squares, draw_views, erase_squares, normalise_batch, show
 
 
@@ -53,8 +53,7 @@ class SingleTask:
             soft = moved(soft, device)
         squares = draw_squares(self.size, settings.preprocessing.size, augment.erase, generator)
         index, views = index[part], views.take(part)
-        labels = self._labels[index] if views.plain is None else self._labels[index].where(views.plain, UNLABELLED)
-        labels = moved(labels, device)
+        labels = moved(views.known(self._labels[index]), device)
         images = show(
             lambda some: self._pixels.index_select(0, some), index, views, augment.shift, settings.preprocessing,
             device=device,
@@ -65,12 +64,7 @@ class SingleTask:
             smoothing = settings.train.label_smoothing
             if soft is None or settings.distill is None:
                 return nn.functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
-            hard = nn.functional.cross_entropy(
-                outputs, labels.clamp_min(0), label_smoothing=smoothing, reduction="none"
-            )  # (b,)
-            gentle = distillation_loss(outputs, soft, settings.distill.temperature)  # (b,)
-            weight = torch.where(labels == UNLABELLED, 1.0, settings.distill.weight)
-            return (weight * gentle + (1 - weight) * hard).mean()
+            return teaching_loss(outputs, labels, soft, settings.distill, smoothing=smoothing)
 
         return images, loss
 

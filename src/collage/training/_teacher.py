@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from collage.data import UNLABELLED
 from collage.training._ask import Pictures, ask
 from collage.training._device import CPU
 from collage.training._settings import AugmentSettings, DistillSettings, TrainingSettings
@@ -105,3 +106,26 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
     """Cross-entropy of softened outputs (..., classes) -> (...), scaled by T^2 (Hinton et al., arXiv 1503.02531)."""
     soft = nn.functional.softmax(teacher / temperature, dim=-1)
     return -(soft * nn.functional.log_softmax(student / temperature, dim=-1)).sum(-1) * temperature**2
+
+
+def teaching_loss(
+    outputs: Tensor,
+    labels: Tensor,
+    soft: Tensor,
+    distill: DistillSettings,
+    *,
+    smoothing: float,
+    shown: Tensor | None = None,
+) -> Tensor:
+    """Mean loss of outputs (B, classes): the single's answers `soft`, of the same shape, and labels (B,), weighed.
+
+    The single alone teaches what is UNLABELLED; labels alone where `shown`, bool (B,), says that there is no image.
+    """
+    hard = nn.functional.cross_entropy(
+        outputs, labels.clamp_min(0), label_smoothing=smoothing, reduction="none"
+    )  # (B,)
+    gentle = distillation_loss(outputs, soft, distill.temperature)  # (B,)
+    weight = torch.where(labels == UNLABELLED, 1.0, distill.weight)
+    if shown is not None:
+        weight = weight * shown.float()
+    return (weight * gentle + (1 - weight) * hard).mean()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from collage.data import UNLABELLED
 from collage.imaging import Preprocessing
 from collage.training._device import CPU, moved
 from collage.training._settings import AugmentSettings
@@ -43,6 +44,10 @@ class Views(NamedTuple):
         """The views at `index`."""
         mixtures = self.mixtures and self.mixtures.take(index)
         return Views(self.flip[index], self.dy[index], self.dx[index], mixtures)
+
+    def known(self, labels: Tensor) -> Tensor:
+        """Labels (B,) of the images, UNLABELLED where only a teacher knows what a view shows."""
+        return labels if self.plain is None else labels.where(self.plain, UNLABELLED)
 
     @property
     def plain(self) -> Tensor | None:
