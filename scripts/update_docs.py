@@ -145,6 +145,8 @@ def _presets() -> str:
             "in_time": "so that it is there as patience ends, if the budget lasts",
         }[policy.trigger]
         accepted = "the first answer" if policy.accept == "first" else "after patience"
+        if policy.unsure_quantile is not None:
+            accepted += f"; an unsure one after the {policy.unsure_quantile:.0%} quantile"
         second = "yes" if policy.second_line else "no"
         code = " or ".join(dict.fromkeys((policy.code, *policy.among)))
         code += f", {policy.dedicated} worker for them alone" if policy.dedicated else ""

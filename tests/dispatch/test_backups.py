@@ -55,6 +55,44 @@ def test_a_confident_backup_need_not_wait(stage: Any) -> None:
     assert s.answers() == {sure: Source.COLLAGE, unsure: Source.COLLAGE}
 
 
+def test_a_single_is_preferred_for_longer_to_an_unsure_backup(stage: Any) -> None:
+    s = stage("collage", trigger_quantile=0.1, patience_quantile=0.5, unsure_quantile=0.95, confidence=0.8, warmup=100)
+    s.learn(count=90)
+    s.learn(seconds=1.5, count=10)
+    sure, unsure, rescued = s.submit(), s.submit(), s.submit()
+    s.wait(1.1)  # patience has ended, that with unsure answers has not
+    s.complete(s.backups()[0].job, Outcome(True, 0.8), Outcome(True, 0.79), Outcome(True, 0.1))
+    assert s.answers() == {sure: Source.COLLAGE}
+    s.wait(0.3)
+    s.complete(s.job_of(rescued))
+    assert s.answers() == {sure: Source.COLLAGE, rescued: Source.SINGLE}
+    s.wait(0.3)
+    assert s.answers() == {sure: Source.COLLAGE, rescued: Source.SINGLE, unsure: Source.COLLAGE}
+
+
+def test_an_unsure_backup_answers_when_no_single_is_left(stage: Any) -> None:
+    s = stage("collage", trigger_quantile=0.1, patience_quantile=0.5, unsure_quantile=0.95, attempts=1)
+    s.learn()
+    query = s.submit()
+    s.wait(1.05)
+    s.complete(s.backups()[0].job, Outcome(True, 0.1))
+    assert s.answers() == {}
+    s.fail(s.job_of(query))
+    assert s.answers() == {query: Source.COLLAGE}
+
+
+def test_an_unsure_backup_never_waits_for_less_than_a_sure_one(stage: Any) -> None:
+    s = stage("collage", trigger_quantile=0.1, patience_quantile=0.95, unsure_quantile=0.1)
+    s.learn(count=90)
+    s.learn(seconds=1.5, count=10)
+    query = s.submit()
+    s.wait(1.3)
+    s.complete(s.backups()[0].job, Outcome(True, 0.1))
+    assert s.answers() == {}
+    s.wait(0.3)
+    assert s.answers() == {query: Source.COLLAGE}
+
+
 def test_patience_does_not_learn_to_wait_for_stragglers(stage: Any) -> None:
     s = stage("collage", trigger_quantile=0.5, patience_quantile=0.95, warmup=100)
     s.learn(count=90)

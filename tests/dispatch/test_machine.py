@@ -61,6 +61,7 @@ policies = st.builds(
         optional={
             "accept": st.sampled_from(["first", "patience", "confident"]),
             "patience_quantile": st.sampled_from([0.0, 0.5, 0.9]),
+            "unsure_quantile": st.sampled_from([0.5, 0.98]),
             "close_when_full": st.booleans(),
             "second_line": st.booleans(),
             "placement": st.sampled_from(["idle", "speed"]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,15 +147,13 @@ def test_a_web_socket_is_refused(models: dict[str, Path]) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.ray
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray Serve's own settings
-def test_two_replicas_answer(models: dict[str, Path], png: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def two_replicas(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Two gateways behind Ray Serve's proxy, each with a worker; its URL."""
     ray = pytest.importorskip("ray", reason="no Ray: tests/remote/make-ray.sh makes an environment with it")
     from ray import serve
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    with pytest.raises(SettingsError, match=r"^replicas: 'many'; a number above 0"):
-        build({"open": "true", "replicas": "many"})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -163,25 +162,77 @@ def test_two_replicas_answer(models: dict[str, Path], png: Any, monkeypatch: pyt
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         args = {"single": str(models["single"]), "backup": str(models["collage"]), "host": "127.0.0.1"}
         serve.run(build(args | {"replicas": "2", "engine": "ray", "workers": "1", "cpus": "0.5"}))
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            asked: dict[str, int] = {}
-            for query in range(40):
-                answer = client.post("/v1/classify", content=png(query % 10))
-                assert (answer.status_code, answer.json()["label"]) == (200, f"g{query % 10}")
-                replica = answer.headers["collage-replica"]
-                asked[replica] = asked.get(replica, 0) + 1
-            assert len(asked) == 2
-            assert client.post("/v1/workers").status_code == 403
-            counted: dict[str, int] = {}
-            while counted.keys() != asked.keys():  # whichever the proxy asks
-                metrics = client.get("/metrics")
-                total = sum(
-                    float(line.rpartition(" ")[2])
-                    for line in metrics.text.splitlines()
-                    if line.startswith("collage_query_latency_seconds_count")
-                )
-                counted[metrics.headers["collage-replica"]] = int(total)
-            assert counted == asked  # each is a gateway of its own
+        yield f"http://127.0.0.1:{port}"
     finally:
         serve.shutdown()
         ray.shutdown()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray Serve's own settings
+def test_two_replicas_answer(two_replicas: str, png: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^replicas: 'many'; a number above 0"):
+        build({"open": "true", "replicas": "many"})
+    with httpx.Client(base_url=two_replicas, timeout=60) as client:
+        asked: dict[str, int] = {}
+        for query in range(40):
+            answer = client.post("/v1/classify", content=png(query % 10))
+            assert (answer.status_code, answer.json()["label"]) == (200, f"g{query % 10}")
+            replica = answer.headers["collage-replica"]
+            asked[replica] = asked.get(replica, 0) + 1
+        assert len(asked) == 2
+        assert client.post("/v1/workers").status_code == 403
+        counted: dict[str, int] = {}
+        while counted.keys() != asked.keys():  # whichever the proxy asks
+            metrics = client.get("/metrics")
+            total = sum(
+                float(line.rpartition(" ")[2])
+                for line in metrics.text.splitlines()
+                if line.startswith("collage_query_latency_seconds_count")
+            )
+            counted[metrics.headers["collage-replica"]] = int(total)
+        assert counted == asked  # each is a gateway of its own
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray Serve's own settings
+def test_a_replica_that_dies_under_load_takes_no_more_with_it_than_it_had(two_replicas: str, png: Any) -> None:
+    """Nobody gets a wrong answer, most get one, and Serve starts another gateway in its place."""
+    import ray
+
+    askers, prefix = 6, "SERVE_REPLICA::"
+
+    async def main() -> None:
+        first, replaced = set[str](), asyncio.Event()
+        good, errors = 0, 0
+
+        async def ask(number: int, client: httpx.AsyncClient) -> None:
+            nonlocal good, errors
+            query = number
+            while not replaced.is_set():
+                query += askers
+                answer = await client.post("/v1/classify", content=png(query % 10))
+                if answer.status_code >= 500:  # of the proxy: its replica has gone
+                    errors += 1
+                    continue
+                assert (answer.status_code, answer.json()["label"]) == (200, f"g{query % 10}")
+                good += 1
+                replica = answer.headers["collage-replica"]
+                if len(first) < 2:
+                    first.add(replica)
+                    if len(first) == 2:
+                        (named,) = (
+                            actor
+                            for actor in ray.util.list_named_actors(all_namespaces=True)
+                            if actor["name"].startswith(prefix) and actor["name"].endswith(replica)
+                        )
+                        ray.kill(ray.get_actor(named["name"], namespace=named["namespace"]))
+                elif replica not in first:
+                    replaced.set()
+
+        async with httpx.AsyncClient(base_url=two_replicas, timeout=60) as client:
+            await asyncio.gather(*(ask(number, client) for number in range(askers)))
+        assert good > errors
+        assert errors <= 3 * askers, "what it had in flight, and what was sent before the proxy knew"
+
+    asyncio.run(main())

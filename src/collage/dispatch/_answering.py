@@ -36,7 +36,7 @@ class Answers:
                 ledger.answer(query, answer)
             elif query.held is None:
                 query.held = answer
-                self._timers.add(query.started + self._learnt.patience, self._after_patience, query)
+                self._timers.add(query.started + self._patience(answer), self._after_patience, query)
 
     def at_deadline(self, client: Query | Follower, now: float) -> None:
         """This client waits no longer; others that share its jobs do."""
@@ -55,10 +55,15 @@ class Answers:
             return True
         if policy.accept == "confident" and answer.confidence >= policy.confident_from:
             return True
-        return now >= query.started + self._learnt.patience
+        return now >= query.started + self._patience(answer)
+
+    def _patience(self, answer: Answer) -> float:
+        """How long a single is preferred to this answer. Most wrong answers are unsure ones, and few answers are."""
+        sure = answer.confidence >= self._policy.confident_from
+        return self._learnt.patience if sure else self._learnt.patience_unsure
 
     def _after_patience(self, query: Query, now: float) -> None:
         if query.held is not None and self._accepts(query, query.held, now):
             self._ledger.answer(query, query.held)
         elif query.held is not None:  # patience has grown meanwhile
-            self._timers.add(query.started + self._learnt.patience, self._after_patience, query)
+            self._timers.add(query.started + self._patience(query.held), self._after_patience, query)

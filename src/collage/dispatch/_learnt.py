@@ -17,8 +17,9 @@ class Learnt:
     """Delays and costs of one policy. Before `Policy.warmup` singles nothing is called late.
 
     Read at every event, so they are worked out only when quantiles may have changed:
-    warm: whether enough has been seen. patience: how long a single is preferred, from its start. silence: the age at
-    which a job is taken for lost. trigger: the age at which a backup is wanted, where that is a fixed quantile.
+    warm: whether enough has been seen. patience: how long a single is preferred, from its start; patience_unsure: to a
+    backup's answer that is not confident. silence: the age at which a job is taken for lost. trigger: the age at which
+    a backup is wanted, where that is a fixed quantile.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -26,7 +27,7 @@ class Learnt:
         self._backups: dict[Kind, LatencySketch] = {}
         self._policy = policy
         self.warm = False
-        self.patience = policy.silence_least
+        self.patience = self.patience_unsure = policy.silence_least
         self.silence = 10 * policy.silence_least
         self.trigger = 0.0 if policy.trigger == "at_once" else NEVER
         self._late: dict[Kind, float] = {}
@@ -116,7 +117,10 @@ class Learnt:
             return
         usual = singles.quantile(0.5)
         # Where more jobs straggle than the quantile leaves out, it is a straggler's own time.
-        self.patience = min(singles.quantile(policy.patience_quantile), policy.patience_most * usual)
+        most = policy.patience_most * usual
+        self.patience = self.patience_unsure = min(singles.quantile(policy.patience_quantile), most)
+        if policy.unsure_quantile is not None:
+            self.patience_unsure = max(self.patience, min(singles.quantile(policy.unsure_quantile), most))
         self.silence = max(policy.silence_least, policy.silence * usual)
         if policy.trigger == "late":
             self.trigger = singles.quantile(policy.late_quantile)

@@ -73,11 +73,17 @@ class Policy(BaseModel):
     patience_most: float = Field(
         default=2.0, ge=1, le=100, description="but no longer than so many median times, however many jobs straggle"
     )
+    unsure_quantile: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="how long it is preferred to a backup's answer that is not confident, if that is longer",
+    )
     confidence: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="confident: accepted early from this confidence up; absent: the one in the backup's card",
+        description="a backup's answer is confident from here on; absent: from the confidence in the backup's card on",
     )
 
     # Second line: when the backup is late too, or had nothing to say.
@@ -134,7 +140,7 @@ class Policy(BaseModel):
 
     @property
     def confident_from(self) -> float:
-        """The confidence from which a backup's answer is accepted early."""
+        """The confidence from which on a backup's answer is confident."""
         return _CONFIDENT if self.confidence is None else self.confidence
 
     @property
@@ -172,6 +178,7 @@ PRESETS: dict[str, Policy] = {
         among=(Source.CHEAP, Source.REPLICA),
         trigger="in_time",
         placement="speed",
+        unsure_quantile=0.97,
         second_line=True,
         budget=0.2,
         idle_share=0.75,
