@@ -59,8 +59,8 @@ class Answers:
 
     def _patience(self, answer: Answer) -> float:
         """How long a single is preferred to this answer. Most wrong answers are unsure ones, and few answers are."""
-        sure = answer.confidence >= self._policy.confident_from
-        return self._learnt.patience if sure else self._learnt.patience_unsure
+        unsure = answer.confidence < self._policy.unsure_below
+        return self._learnt.patience_unsure if unsure else self._learnt.patience
 
     def _after_patience(self, query: Query, now: float) -> None:
         if query.held is not None and self._accepts(query, query.held, now):

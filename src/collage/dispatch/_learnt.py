@@ -18,7 +18,7 @@ class Learnt:
 
     Read at every event, so they are worked out only when quantiles may have changed:
     warm: whether enough has been seen. patience: how long a single is preferred, from its start; patience_unsure: to a
-    backup's answer that is not confident. silence: the age at which a job is taken for lost. trigger: the age at which
+    backup's unsure answer. silence: the age at which a job is taken for lost. trigger: the age at which
     a backup is wanted, where that is a fixed quantile.
     """
 

@@ -77,13 +77,14 @@ class Policy(BaseModel):
         default=None,
         ge=0,
         lt=1,
-        description="how long it is preferred to a backup's answer that is not confident, if that is longer",
+        description="how long it is preferred to a backup's unsure answer, if that is longer; absent: as to any other",
     )
+    unsure_below: float = Field(default=0.6, ge=0, le=1, description="the confidence below which an answer is unsure")
     confidence: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="a backup's answer is confident from here on; absent: from the confidence in the backup's card on",
+        description="confident: accepted early from this confidence up; absent: the one in the backup's card",
     )
 
     # Second line: when the backup is late too, or had nothing to say.
@@ -140,7 +141,7 @@ class Policy(BaseModel):
 
     @property
     def confident_from(self) -> float:
-        """The confidence from which on a backup's answer is confident."""
+        """The confidence from which a backup's answer is accepted early."""
         return _CONFIDENT if self.confidence is None else self.confidence
 
     @property
