@@ -56,7 +56,9 @@ def test_a_confident_backup_need_not_wait(stage: Any) -> None:
 
 
 def test_a_single_is_preferred_for_longer_to_an_unsure_backup(stage: Any) -> None:
-    s = stage("collage", trigger_quantile=0.1, patience_quantile=0.5, unsure_quantile=0.95, unsure_below=0.8, warmup=100)
+    s = stage(
+        "collage", trigger_quantile=0.1, patience_quantile=0.5, unsure_quantile=0.95, unsure_below=0.8, warmup=100
+    )
     s.learn(count=90)
     s.learn(seconds=1.5, count=10)
     sure, unsure, rescued = s.submit(), s.submit(), s.submit()
