@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,7 @@ from aiohttp import web
 from collage.engines import MixedEngine
 from collage.exceptions import SettingsError
 from collage.serving import DataPlane, Encoded, ServingSettings, load_settings
+from collage.zoo import open_session
 
 from ..engines.remote import LENGTH, Remote
 
@@ -50,6 +54,9 @@ REMOTE = '[[remote]]\nurls = ["http://127.0.0.1:1"]\n'
         (REMOTE + "tls = { key = 'k.pem' }\n", r"remote\.0\.tls: certificate and key belong together"),
         (REMOTE + "headers_env = { A = 'NOBODYS' }\n", r"headers_env\.A: the environment has no NOBODYS"),
         (REMOTE + REMOTE, "urls: http://127.0.0.1:1 is there twice"),
+        (REMOTE + "backups = { small = {} }\n", r"remote\.0\.backups\.small"),
+        (REMOTE + "backups = { single = {} }\n", r"remote\.0: backups: a single is none"),
+        (REMOTE + "backup = {}\nbackups = { cheap = {} }\n", r"remote\.0: backup: there is backups, too"),
     ],
 )
 def test_a_fleet_that_makes_no_sense_is_refused_by_its_key(
@@ -129,6 +136,89 @@ def test_a_gateway_of_gateways(start_gateway: Any, png: Callable[[int], bytes], 
     ask_all()
     status, said, _ = front.ask("GET", "/v1/status")
     assert (status, [worker["id"] for worker in said["workers"]]) == (200, ["w0", *addresses])
+
+
+def small_of(models: Models, folder: Path, name: str = "small") -> Path:
+    """The single's own model as its cheap one."""
+    card = json.loads(models["single"].read_text())
+    model = models["single"].with_name(card["file"])
+    changed = card | {"name": name, "role": "cheap", "single_sha256": card["sha256"], "file": f"{name}.onnx"}
+    shutil.copy(model, folder / f"{name}.onnx")
+    (folder / f"{name}.json").write_text(json.dumps(changed))
+    return folder / f"{name}.json"
+
+
+def test_a_fleet_has_one_backup_of_each_role(models: Models, tmp_path: Path) -> None:
+    two = [str(models["collage"]), str(small_of(models, tmp_path))]
+    plane = DataPlane(
+        load_settings(single=str(models["single"]), backup=two, policy="auto", fleet=fleet(tmp_path, REMOTE))
+    )
+    assert [model.card.name for model in plane.backups] == ["greys-3x3", "small"]
+    named = fleet(tmp_path, REMOTE + "backup = { model = 'theirs' }\n")
+    with pytest.raises(SettingsError, match=r"^fleet: remote\.0\.backup: there are greys-3x3 and small; say backups"):
+        DataPlane(load_settings(single=str(models["single"]), backup=two, policy="auto", fleet=named))
+
+
+def test_two_backups_on_a_server_by_the_names_they_have_there(
+    models: Models, png: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    """A query that is late alone gets the small model, several get a collage."""
+    there = {"tiny": models["single"], "grid": models["collage"]}
+    sessions = {
+        name: open_session(card.with_name(json.loads(card.read_text())["file"])) for name, card in there.items()
+    }
+    ran: set[str] = set()
+
+    async def answer(request: web.Request, sent: dict[str, Any], inputs: Any) -> web.Response:
+        name = request.match_info["model"]
+        ran.add(name)
+        (output,) = sessions[name].run(None, {"images": inputs})
+        data = output.astype("<f4").tobytes()
+        tensor = {
+            "name": "logits",
+            "datatype": "FP32",
+            "shape": output.shape,
+            "parameters": {"binary_data_size": len(data)},
+        }
+        head = json.dumps({"model_name": name, "id": sent["id"], "outputs": [tensor]}).encode()
+        return web.Response(body=head + data, headers={LENGTH: str(len(head))})
+
+    async def main() -> None:
+        async with Remote(binary=True) as server:
+            server.answer, server.metadata = answer, {}
+            text = f"""
+            [[local]]
+            workers = 4
+            roles = ["single"]
+            [[remote]]
+            urls = ["{server.url}"]
+            roles = ["backup"]
+            slots = 4
+            backups = {{ collage = {{ model = "grid" }}, cheap = {{ model = "tiny" }} }}
+            """
+            settings = load_settings(
+                single=str(models["single"]),
+                backup=[str(models["collage"]), str(small_of(models, tmp_path))],
+                policy="collage",
+                policy_overrides={
+                    "trigger_quantile": 0.0,
+                    "accept": "first",
+                    "warmup": 1,
+                    "budget": 4,
+                    "alone": "cheap",
+                },
+                fleet=fleet(tmp_path, text),
+            )
+            seconds = itertools.cycle([0.01, 0.1, 0.1])  # one single teaches when the others are late
+            plane = DataPlane(settings, hold=lambda *_: next(seconds))
+            await plane.start()
+            while ran < there.keys():
+                for order in ([3], [7, 2], [5, 0, 9]):
+                    answers = await plane.classify([Encoded(png(index)) for index in order], deadline=60.0)
+                    assert [answer.index for answer in answers] == order
+            await plane.stop()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("lie", ["nan", "infinite", "another's shape", "nothing"])

@@ -9,7 +9,8 @@
     slots = 2
     single = { model = "resnet", version = "1" }
 
-Names of models and tensors are by default those of the cards and the ONNX files here.
+Who runs backups runs all backup models of the gateway, one of each role. Names of models and tensors are by default
+those of the cards and the ONNX files here.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from collage.dispatch import Role
 from collage.engines import OipOptions, TlsOptions
@@ -59,11 +60,20 @@ class RemoteGroup(OipOptions):
     )
     roles: tuple[FleetRole, ...] = Field(default=_BOTH, min_length=1, description="what they may run")
     single: RemoteNames = Field(default_factory=RemoteNames, description="the single's names there")
-    backup: RemoteNames = Field(default_factory=RemoteNames, description="the backup's names there")
+    backup: RemoteNames | None = Field(default=None, description="the backup's names there, where there is one backup")
+    backups: dict[Role, RemoteNames] = Field(default_factory=dict, description="the names of each, by role")
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if Role.SINGLE in self.backups:
+            raise ValueError("backups: a single is none; its names are in single")
+        if self.backup is not None and self.backups:
+            raise ValueError("backup: there is backups, too, which says it of each role; leave one of the two out")
+        return self
 
     def names(self, role: Role) -> RemoteNames:
         """Of the model for a role."""
-        return self.single if role is Role.SINGLE else self.backup
+        return self.single if role is Role.SINGLE else self.backups.get(role, self.backup or RemoteNames())
 
 
 class Fleet(_Group):

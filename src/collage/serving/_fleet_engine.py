@@ -14,23 +14,25 @@ from collage.zoo import LoadedModel, open_session, worker_file
 def make_fleet(
     fleet: Fleet,
     single: LoadedModel,
-    backup: LoadedModel | None,
+    backups: Sequence[LoadedModel],
     *,
     hold: Hold | None = None,
     hung_seconds: float | None = None,
 ) -> MixedEngine:
-    """The engine of all workers in a fleet file. hold, hung_seconds: of local workers (`LocalEngine`).
+    """The engine of all workers in a fleet file. backups: one of each role. hold, hung_seconds: of local workers
+    (`LocalEngine`).
 
-    Raises SettingsError that names the key, where a URL makes no sense, or nobody could run the single or the backup.
+    Raises SettingsError that names the key, where a URL makes no sense, or nobody could run the single or a backup.
     """
-    loaded = {Role.SINGLE: single}
-    if backup is not None:
-        loaded[backup.card.role] = backup
+    loaded = {model.card.role: model for model in (single, *backups)}
+    if len(loaded) <= len(backups):
+        names = ", ".join(model.card.name for model in backups)
+        raise SettingsError(f"backup: a fleet runs one backup model of each role, and here are {names}; leave some out")
     engines: list[LocalEngine | OipEngine] = []
     covered: set[Role] = set()
     first = 0
     for number, local in enumerate(fleet.local):
-        roles = _roles(local.roles, backup, f"local.{number}")
+        roles = _roles(local.roles, backups, f"local.{number}")
         names = {f"w{first + index}": roles for index in range(local.workers)}
         first += local.workers
         files = {role: worker_file(single, loaded[role]) for role in roles}
@@ -38,25 +40,29 @@ def make_fleet(
         covered |= roles
     servers: list[OipServer] = []
     for number, remote in enumerate(fleet.remote):
-        roles = _roles(remote.roles, backup, f"remote.{number}")
+        roles = _roles(remote.roles, backups, f"remote.{number}")
+        if remote.backup is not None and remote.backup.model is not None and len(backups) > 1:
+            names = " and ".join(model.card.name for model in backups)
+            raise SettingsError(f"fleet: remote.{number}.backup: there are {names}; say backups.ROLE of each")
         models = {role: _remote_model(single, loaded[role], remote.names(role)) for role in roles}
         options = OipOptions.model_validate(remote.model_dump(include=set(OipOptions.model_fields)))
         servers += [OipServer(url, models, options) for url in remote.urls]
         covered |= roles
     if Role.SINGLE not in covered:
         raise SettingsError("fleet: roles: no worker runs the single")
-    if backup is not None and backup.card.role not in covered:
-        raise SettingsError(f"fleet: roles: no worker runs the backup {backup.card.name}; policy 'none' has none")
+    for backup in backups:
+        if backup.card.role not in covered:
+            raise SettingsError(f"fleet: roles: no worker runs the backup {backup.card.name}; policy 'none' has none")
     if servers:
         engines.append(OipEngine(servers))
     return MixedEngine(engines)
 
 
-def _roles(named: Sequence[FleetRole], backup: LoadedModel | None, key: str) -> frozenset[Role]:
+def _roles(named: Sequence[FleetRole], backups: Sequence[LoadedModel], key: str) -> frozenset[Role]:
     """Where the policy has no backup model, whoever may run it is left with the rest."""
     roles = {Role.SINGLE} if "single" in named else set()
-    if "backup" in named and backup is not None:
-        roles.add(backup.card.role)
+    if "backup" in named:
+        roles |= {backup.card.role for backup in backups}
     if not roles:
         raise SettingsError(f"fleet: {key}.roles: only a backup, and the policy has none with a model of its own")
     return frozenset(roles)

@@ -58,8 +58,7 @@ class Parts:
             return []
         if given == "auto":
             found = [self._shipped_backup(source, needed=not policy.among) for source in wanted]
-            shipped = [model for model in found if model is not None]
-            return shipped[:1] if self._settings.fleet is not None else shipped  # a fleet runs one backup model
+            return [model for model in found if model is not None]
         names = () if given is None else (given,) if isinstance(given, str) else given
         models = [self._load_backup(name, wanted) for name in names]
         roles = [model.card.role for model in models]
@@ -122,11 +121,7 @@ class Parts:
         settings = self._settings
         limit = settings.hung_seconds
         if settings.fleet is not None:
-            fleet = load_fleet(settings.fleet)
-            if len(self.backups) > 1:
-                names = ", ".join(model.card.name for model in self.backups)
-                raise SettingsError(f"backup: a fleet runs one backup model, and here are {names}; name one of them")
-            return make_fleet(fleet, self.single, self.backup, hold=hold, hung_seconds=limit)
+            return make_fleet(load_fleet(settings.fleet), self.single, self.backups, hold=hold, hung_seconds=limit)
         models, roles, threads = self.models(), self.roles(), settings.threads
         if settings.engine == "ray":
             options = RayOptions(settings.ray_address, settings.ray_cpus, settings.ray_gpus, settings.ray_start_seconds)
