@@ -26,8 +26,7 @@ def make_fleet(
     """
     loaded = {model.card.role: model for model in (single, *backups)}
     if len(loaded) <= len(backups):
-        names = ", ".join(model.card.name for model in backups)
-        raise SettingsError(f"backup: a fleet runs one backup model of each role, and here are {names}; leave some out")
+        raise SettingsError(f"backup: a fleet runs one backup model of each role; here are {_named(backups)}")
     engines: list[LocalEngine | OipEngine] = []
     covered: set[Role] = set()
     first = 0
@@ -42,8 +41,7 @@ def make_fleet(
     for number, remote in enumerate(fleet.remote):
         roles = _roles(remote.roles, backups, f"remote.{number}")
         if remote.backup is not None and remote.backup.model is not None and len(backups) > 1:
-            names = " and ".join(model.card.name for model in backups)
-            raise SettingsError(f"fleet: remote.{number}.backup: there are {names}; say backups.ROLE of each")
+            raise SettingsError(f"fleet: remote.{number}.backup: there are {_named(backups)}; say backups.ROLE of each")
         models = {role: _remote_model(single, loaded[role], remote.names(role)) for role in roles}
         options = OipOptions.model_validate(remote.model_dump(include=set(OipOptions.model_fields)))
         servers += [OipServer(url, models, options) for url in remote.urls]
@@ -56,6 +54,10 @@ def make_fleet(
     if servers:
         engines.append(OipEngine(servers))
     return MixedEngine(engines)
+
+
+def _named(models: Sequence[LoadedModel]) -> str:
+    return " and ".join(model.card.name for model in models)
 
 
 def _roles(named: Sequence[FleetRole], backups: Sequence[LoadedModel], key: str) -> frozenset[Role]:
