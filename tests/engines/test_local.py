@@ -108,6 +108,17 @@ def test_a_worker_without_a_process_has_no_process_id(recorder: Any, means: Path
     asyncio.run(main())
 
 
+def test_workers_are_behind_the_gateway_where_both_want_to_run(recorder: Any, means: Path) -> None:
+    async def main() -> None:
+        engine = LocalEngine({Role.SINGLE: means}, 1, nice=7)
+        await engine.start(recorder)
+        here, there = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, engine.workers["w0"] or 0))
+        assert there == min(19, here + 7)
+        await engine.stop()
+
+    asyncio.run(main())
+
+
 def test_ctrl_c_and_sigterm_are_the_gateways_business(recorder: Any, means: Path) -> None:
     async def main() -> None:
         engine = LocalEngine({Role.SINGLE: means}, 1)

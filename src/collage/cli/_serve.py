@@ -33,7 +33,7 @@ def serve(
         None, help="TOML file that names the workers, some here, some on remote servers; instead of --workers"
     ),
     threads: int | None = typer.Option(None, help="Threads of one worker's model runtime (default 1)"),
-    policy: str | None = typer.Option(None, help="Policy preset (default collage)"),
+    policy: str | None = typer.Option(None, help="Policy preset (default auto)"),
     max_queue: int | None = typer.Option(None, help="Queries without an answer; beyond it 503 (default 256)"),
     default_deadline: float | None = typer.Option(None, help="Seconds a query may take (default 10)"),
     drain_seconds: float | None = typer.Option(None, help="Seconds to finish after SIGTERM (default 10)"),

@@ -24,10 +24,12 @@ class LocalEngine(Supervised["_Station"]):
     """Worker processes with ONNX Runtime on the CPU.
 
     models: an ONNX file per role, or several by the number of queries that their job can hold. workers: how many, each
-    with all models (named w0, w1, ...), or the roles of each by name. threads: of one model run. hold: the
-    least time a job takes on its worker, seconds, drawn for each job: the worker runs the model and then waits, its
-    slot taken, as the workers of arXiv 1904.12222 did. hung_seconds: a worker whose job runs
-    longer is killed and restarted. start_seconds: a worker that is not ready by then is, too.
+    with all models (named w0, w1, ...), or the roles of each by name. threads: of one model run. nice: how far
+    the system puts workers behind other processes, 0..19: where there are no more cores than workers, whoever hands
+    them their jobs should not have to wait for one. hold: the least time a job takes on its worker, seconds, drawn for
+    each job: the worker runs the model and then waits, its slot taken, as the workers of arXiv 1904.12222 did.
+    hung_seconds: a worker whose job runs longer is killed and restarted. start_seconds: a worker that is not ready by
+    then is, too.
 
     A model that runs cannot be stopped, so a cancelled job keeps its slot to the end (`CancelEffect.NOTHING`).
 
@@ -43,6 +45,7 @@ class LocalEngine(Supervised["_Station"]):
         workers: int | Mapping[WorkerId, frozenset[Role]],
         *,
         threads: int = 1,
+        nice: int = 0,
         hold: Hold | None = None,
         hung_seconds: float | None = None,
         start_seconds: float = 60.0,
@@ -52,6 +55,7 @@ class LocalEngine(Supervised["_Station"]):
         self._listener: EngineListener | None = None
         self._models = models
         self._threads = threads
+        self._nice = nice
         self._start_seconds = start_seconds
         self._hung_seconds = hung_seconds
         self._straggling: dict[WorkerId, tuple[float, float]] = {}  # (until, seconds per job)
@@ -78,7 +82,8 @@ class LocalEngine(Supervised["_Station"]):
 
     def _station(self, name: WorkerId, roles: frozenset[Role]) -> _Station:
         models = pick_models(name, roles, self._models)
-        return _Station(self, name, models, self._threads, self._start_seconds)
+        seconds = self._start_seconds
+        return _Station(self, name, models, threads=self._threads, nice=self._nice, start_seconds=seconds)
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -134,7 +139,9 @@ class LocalEngine(Supervised["_Station"]):
 class _Station:
     """One worker of the engine across all the lives of its process."""
 
-    def __init__(self, engine: LocalEngine, name: WorkerId, models: Models, threads: int, start_seconds: float) -> None:
+    def __init__(
+        self, engine: LocalEngine, name: WorkerId, models: Models, *, threads: int, nice: int, start_seconds: float
+    ) -> None:
         self.name = name
         self.tried = asyncio.Event()  # the first start has succeeded or failed
         self.ready = False
@@ -142,6 +149,7 @@ class _Station:
         self._engine = engine
         self._paths, self._models = number_files(models)
         self._threads = threads
+        self._nice = nice
         self._start_seconds = start_seconds
         self._process: WorkerProcess | None = None
         self._gone = asyncio.Event()
@@ -163,7 +171,9 @@ class _Station:
             self._gone.clear()
             process = None
             try:
-                process = self._process = WorkerProcess(self._paths, self._threads, self._on_frame, self._on_gone)
+                process = self._process = WorkerProcess(
+                    self._paths, self._threads, self._nice, self._on_frame, self._on_gone
+                )
                 self._set_limit(self._start_seconds, "it was not ready in time")
                 await self._process.launch()
                 await self._gone.wait()

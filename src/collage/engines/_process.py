@@ -28,11 +28,13 @@ class WorkerProcess(asyncio.Protocol):
         self,
         models: Sequence[Path],
         threads: int,
+        nice: int,
         on_frame: Callable[[Frame], None],
         on_gone: Callable[[str], None],
     ) -> None:
         self._models = models
         self._threads = threads
+        self._nice = nice
         self._on_frame = on_frame
         self._on_gone = on_gone
         self._parser = Parser()
@@ -103,9 +105,9 @@ class WorkerProcess(asyncio.Protocol):
         """Start the process with its end of the socket. Runs on a thread."""
         with there:
             fds = (there.fileno(), self._window.fd)
-            command = [sys.executable, "-P", "-m", "collage.engines._worker", *map(str, fds), str(self._threads)]
+            arguments = (*fds, self._threads, self._nice, *self._models)
             self._process = subprocess.Popen(
-                [*command, *map(str, self._models)],
+                [sys.executable, "-P", "-m", "collage.engines._worker", *map(str, arguments)],
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """A worker process: loads its models, then runs one job at a time until the gateway goes away.
 
-    python -P -m collage.engines._worker SOCKET_FD MEMORY_FD THREADS MODEL.onnx...
+    python -P -m collage.engines._worker SOCKET_FD MEMORY_FD THREADS NICE MODEL.onnx...
 
 It imports little, so that it is there soon after a restart; it waits in a blocking read, so that idle it costs nothing;
 and it ends when its socket does, so that it never outlives the gateway, however that ended.
@@ -8,6 +8,7 @@ and it ends when its socket does, so that it never outlives the gateway, however
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import socket
@@ -114,7 +115,8 @@ def main(arguments: list[str]) -> int:
     # Ctrl-C and a supervisor's SIGTERM reach the whole process group: the gateway drains first, then closes the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sock_fd, memory_fd, threads, *paths = arguments
+    sock_fd, memory_fd, threads, nice, *paths = arguments
+    os.nice(int(nice))
     worker = Worker(socket.socket(fileno=int(sock_fd)), Window(int(memory_fd)))
     try:
         if not worker.load(paths, int(threads)):

@@ -16,11 +16,12 @@ def make_fleet(
     single: LoadedModel,
     backups: Sequence[LoadedModel],
     *,
+    nice: int = 0,
     hold: Hold | None = None,
     hung_seconds: float | None = None,
 ) -> MixedEngine:
-    """The engine of all workers in a fleet file. backups: one of each role. hold, hung_seconds: of local workers
-    (`LocalEngine`).
+    """The engine of all workers in a fleet file. backups: one of each role. nice, hold, hung_seconds: of local
+    workers (`LocalEngine`).
 
     Raises SettingsError that names the key, where a URL makes no sense, or nobody could run the single or a backup.
     """
@@ -35,7 +36,9 @@ def make_fleet(
         names = {f"w{first + index}": roles for index in range(local.workers)}
         first += local.workers
         files = {role: worker_file(single, loaded[role]) for role in roles}
-        engines.append(LocalEngine(files, names, threads=local.threads, hold=hold, hung_seconds=hung_seconds))
+        engines.append(
+            LocalEngine(files, names, threads=local.threads, nice=nice, hold=hold, hung_seconds=hung_seconds)
+        )
         covered |= roles
     servers: list[OipServer] = []
     for number, remote in enumerate(fleet.remote):

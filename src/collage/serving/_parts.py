@@ -121,12 +121,14 @@ class Parts:
         settings = self._settings
         limit = settings.hung_seconds
         if settings.fleet is not None:
-            return make_fleet(load_fleet(settings.fleet), self.single, self.backups, hold=hold, hung_seconds=limit)
+            return make_fleet(
+                load_fleet(settings.fleet), self.single, self.backups, nice=settings.nice, hold=hold, hung_seconds=limit
+            )
         models, roles, threads = self.models(), self.roles(), settings.threads
         if settings.engine == "ray":
             options = RayOptions(settings.ray_address, settings.ray_cpus, settings.ray_gpus, settings.ray_start_seconds)
             return RayEngine(models, roles, options=options, threads=threads, hold=hold, hung_seconds=limit)
-        return LocalEngine(models, roles, threads=threads, hold=hold, hung_seconds=limit)
+        return LocalEngine(models, roles, threads=threads, nice=settings.nice, hold=hold, hung_seconds=limit)
 
     def dispatcher(self) -> Dispatcher:
         """A new dispatcher of the policy."""

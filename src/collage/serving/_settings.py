@@ -87,6 +87,9 @@ class ServingSettings(BaseSettings):
         60.0, ge=1, le=86_400, description="fewer workers only where for so long no more were needed"
     )
     threads: int = Field(1, ge=1, le=64, description="threads of one worker's model runtime")
+    nice: int = Field(
+        5, ge=0, le=19, description="of local workers: how far the system puts them behind the gateway's own process"
+    )
     fleet: OptionalPath = Field(
         None, description="TOML file that names the workers, some here, some on remote servers; instead of `workers`"
     )
