@@ -98,6 +98,17 @@ class Remote:
         return await (self.answer or answer)(request, sent, inputs)
 
 
+def binary_answer(
+    model: str, request: str, name: str, output: np.ndarray[Any, Any], shape: tuple[int, ...] | None = None
+) -> web.Response:
+    """An output as binary tensor data; shape: what is said of it, where that is not its own."""
+    data = output.astype("<f4").tobytes()
+    said = {"name": name, "datatype": "FP32", "shape": shape or output.shape}
+    tensor = said | {"parameters": {"binary_data_size": len(data)}}
+    head = json.dumps({"model_name": model, "id": request, "outputs": [tensor]}).encode()
+    return web.Response(body=head + data, headers={LENGTH: str(len(head))})
+
+
 async def answer(request: web.Request, sent: dict[str, Any], inputs: np.ndarray[Any, Any]) -> web.Response:
     """The right answer."""
     model = request.match_info["model"]
@@ -105,9 +116,7 @@ async def answer(request: web.Request, sent: dict[str, Any], inputs: np.ndarray[
     tensor: dict[str, Any] = {"name": "y", "datatype": "FP32", "shape": list(output.shape)}
     said: dict[str, Any] = {"model_name": model, "id": sent["id"], "outputs": [tensor]}
     if LENGTH in request.headers:
-        tensor["parameters"] = {"binary_data_size": output.nbytes}
-        head = json.dumps(said).encode()
-        return web.Response(body=head + output.astype("<f4").tobytes(), headers={LENGTH: str(len(head))})
+        return binary_answer(model, sent["id"], "y", output)
     tensor["data"] = output.ravel().tolist()
     return web.json_response(said)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -59,3 +60,12 @@ async def classify_many(
 def pids(plane: DataPlane) -> list[int]:
     assert isinstance(plane.engine, LocalEngine)
     return [pid for pid in plane.engine.workers.values() if pid is not None]
+
+
+def of_kind(models: Models, folder: Path, name: str, role: str, k: int | None = None) -> str:
+    """The single's own model under another card."""
+    card = json.loads(models["single"].read_text())
+    changed = card | {"name": name, "role": role, "k": k, "single_sha256": card["sha256"]}
+    (folder / f"{name}.json").write_text(json.dumps(changed))
+    (folder / card["file"]).write_bytes(models["single"].with_name(card["file"]).read_bytes())
+    return str(folder / f"{name}.json")

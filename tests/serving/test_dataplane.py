@@ -19,7 +19,7 @@ from collage.exceptions import ModelError, SettingsError
 from collage.serving import Classified, CollageSeen, DataPlane, Encoded, Pixels, ServingSettings, Tensor
 from collage.zoo import list_models, load_model
 
-from .planes import FOREVER, Models, Png, classify_many, running, settings
+from .planes import FOREVER, Models, Png, classify_many, of_kind, running, settings
 
 
 @pytest.mark.parametrize("policy", sorted(set(PRESETS) - {"batch", "cheap", "parity", "learned"}))
@@ -70,18 +70,9 @@ def test_a_batch_gives_every_image_its_own_answer(models: Models, png: Png, tmp_
     asyncio.run(main())
 
 
-def of_kind(models: Models, folder: Path, name: str, role: str, k: int | None) -> str:
-    """The single's own model under another card."""
-    card = json.loads(models["single"].read_text())
-    changed = card | {"name": name, "role": role, "k": k, "single_sha256": card["sha256"]}
-    (folder / f"{name}.json").write_text(json.dumps(changed))
-    (folder / card["file"]).write_bytes(models["single"].with_name(card["file"]).read_bytes())
-    return str(folder / f"{name}.json")
-
-
 def test_backups_of_two_sizes_and_a_third_model_for_one_query_alone(models: Models, png: Png, tmp_path: Path) -> None:
     backup = [of_kind(models, tmp_path, f"batch{k}", "batch", k) for k in (4, 2)]
-    backup.append(of_kind(models, tmp_path, "small", "cheap", None))
+    backup.append(of_kind(models, tmp_path, "small", "cheap"))
     changes = {"trigger_quantile": 0.0, "accept": "first", "warmup": 1, "budget": 4, "alone": "cheap"}
     ran: set[tuple[Role, int]] = set()
     seconds = itertools.cycle([0.01, 0.1, 0.1])  # one single teaches when the others are late
@@ -114,7 +105,7 @@ def test_auto_does_with_the_models_that_are_there(models: Models, tmp_path: Path
     plane = DataPlane(settings(models, policy="auto"))
     assert {model.card.role for model in plane.backups} == {Role.COLLAGE}
     assert set(plane._parts.roles().values()) == {frozenset(everywhere)}
-    small = of_kind(models, tmp_path, "small", "cheap", None)
+    small = of_kind(models, tmp_path, "small", "cheap")
     plane = DataPlane(settings(models, policy="auto", backup=[str(models["collage"]), small]))
     assert set(plane._parts.roles().values()) == {frozenset(everywhere | {Role.CHEAP})}
     assert DataPlane(settings(models, policy="auto", backup="none")).backups == []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +17,10 @@ from aiohttp import web
 from collage.engines import MixedEngine
 from collage.exceptions import SettingsError
 from collage.serving import DataPlane, Encoded, ServingSettings, load_settings
-from collage.zoo import open_session
+from collage.zoo import load_model, open_session
 
-from ..engines.remote import LENGTH, Remote
-
-Models = dict[str, Path]
+from ..engines.remote import Remote, binary_answer
+from .planes import Models, of_kind
 
 
 def fleet(tmp_path: Path, text: str) -> Path:
@@ -138,18 +135,8 @@ def test_a_gateway_of_gateways(start_gateway: Any, png: Callable[[int], bytes], 
     assert (status, [worker["id"] for worker in said["workers"]]) == (200, ["w0", *addresses])
 
 
-def small_of(models: Models, folder: Path, name: str = "small") -> Path:
-    """The single's own model as its cheap one."""
-    card = json.loads(models["single"].read_text())
-    model = models["single"].with_name(card["file"])
-    changed = card | {"name": name, "role": "cheap", "single_sha256": card["sha256"], "file": f"{name}.onnx"}
-    shutil.copy(model, folder / f"{name}.onnx")
-    (folder / f"{name}.json").write_text(json.dumps(changed))
-    return folder / f"{name}.json"
-
-
 def test_a_fleet_has_one_backup_of_each_role(models: Models, tmp_path: Path) -> None:
-    two = [str(models["collage"]), str(small_of(models, tmp_path))]
+    two = [str(models["collage"]), of_kind(models, tmp_path, "small", "cheap")]
     plane = DataPlane(
         load_settings(single=str(models["single"]), backup=two, policy="auto", fleet=fleet(tmp_path, REMOTE))
     )
@@ -164,24 +151,14 @@ def test_two_backups_on_a_server_by_the_names_they_have_there(
 ) -> None:
     """A query that is late alone gets the small model, several get a collage."""
     there = {"tiny": models["single"], "grid": models["collage"]}
-    sessions = {
-        name: open_session(card.with_name(json.loads(card.read_text())["file"])) for name, card in there.items()
-    }
+    sessions = {name: open_session(load_model(str(card)).path) for name, card in there.items()}
     ran: set[str] = set()
 
     async def answer(request: web.Request, sent: dict[str, Any], inputs: Any) -> web.Response:
         name = request.match_info["model"]
         ran.add(name)
         (output,) = sessions[name].run(None, {"images": inputs})
-        data = output.astype("<f4").tobytes()
-        tensor = {
-            "name": "logits",
-            "datatype": "FP32",
-            "shape": output.shape,
-            "parameters": {"binary_data_size": len(data)},
-        }
-        head = json.dumps({"model_name": name, "id": sent["id"], "outputs": [tensor]}).encode()
-        return web.Response(body=head + data, headers={LENGTH: str(len(head))})
+        return binary_answer(name, sent["id"], "logits", output)
 
     async def main() -> None:
         async with Remote(binary=True) as server:
@@ -198,7 +175,7 @@ def test_two_backups_on_a_server_by_the_names_they_have_there(
             """
             settings = load_settings(
                 single=str(models["single"]),
-                backup=[str(models["collage"]), str(small_of(models, tmp_path))],
+                backup=[str(models["collage"]), of_kind(models, tmp_path, "small", "cheap")],
                 policy="collage",
                 policy_overrides={
                     "trigger_quantile": 0.0,
@@ -228,12 +205,8 @@ def test_a_liar_costs_no_query(models: Models, png: Callable[[int], bytes], lie:
         if lie == "nothing":
             return web.Response(status=200)
         scores += {"nan": np.nan, "infinite": np.inf}.get(lie, 0.0)
-        data = scores.tobytes()
-        shape = list(scores.shape) if lie != "another's shape" else [2, 5]
-        tensor = {"name": "logits", "datatype": "FP32", "shape": shape, "parameters": {"binary_data_size": len(data)}}
-        head = web.json_response({"model_name": "greys", "id": sent["id"], "outputs": [tensor]}).body
-        assert isinstance(head, bytes)
-        return web.Response(body=head + data, headers={LENGTH: str(len(head))})
+        shape = None if lie != "another's shape" else (2, 5)
+        return binary_answer("greys", sent["id"], "logits", scores, shape)
 
     async def main() -> None:
         async with Remote(binary=True) as liar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import lru_cache
@@ -73,11 +74,12 @@ class Point(NamedTuple):
     @property
     def key(self) -> str:
         """A hash of everything that the point's result depends on, its code and what is in its files included."""
+        scenario = self.tried.scenario.model_dump(mode="json")
         parts = [
             code_version(),
             self.tried.policy.model_dump_json(),
-            self.tried.scenario.model_dump_json(),
-            *_contents(self.tried.scenario.model_dump(mode="json")),
+            json.dumps(scenario),
+            *_contents(scenario),
             *map(str, (self.tried.grid, self.tried.k, self.queries, self.warmup, self.seed)),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
