@@ -146,15 +146,26 @@ def test_a_single_that_learns_from_another(command: Command, patterns: Path) -> 
     file = Path("experiments/small-student.toml")
     text = Path("experiments/small-single.toml").read_text().replace("small-single", "small-student")
     file.write_text(text.replace("[train]", "[distill]\nviews = 2\n\n[train]"))
-    trained = command("train", "single", "-c", file, "--epochs", 2, "--single", "models/small-single.onnx")
+    trained = command("train", "single", "-c", file, "--epochs", 2, "--teacher", "models/small-single.onnx")
     assert trained.exit_code == 0, trained.output
     exported = command("export", "runs/small-student", "--out", "models")
     assert exported.exit_code == 0, exported.output
     card = load_model("models/small-student.onnx").card
     assert card.single_sha256 is None
     first, second = card.command.split(" && ")
-    assert first == f"collage train single --config {file} --single TEACHER --epochs 2"
+    assert first == f"collage train single --config {file} --teacher TEACHER --epochs 2"
     assert second == "collage export runs/small-student --out models"
+
+
+def test_a_training_that_begins_with_another(command: Command, patterns: Path) -> None:
+    write_experiments(str(patterns), 16, 1)
+    file = "experiments/small-single.toml"
+    command("train", "single", "-c", file, "--epochs", 1, "--limit", 60, "--out", "runs/first")
+    more = ("--epochs", 1, "--limit", 60, "--start", "runs/first")
+    assert command("train", "single", "-c", file, *more).exit_code == 0
+    assert command("export", "runs/small-single", "--out", "models").exit_code == 0
+    first, _ = load_model("models/small-single.onnx").card.command.split(" && ")
+    assert first == f"collage train single --config {file} --epochs 1 --limit 60 --start runs/first"
 
 
 def test_mistakes_are_named(command: Command, patterns: Path) -> None:

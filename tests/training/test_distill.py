@@ -193,7 +193,7 @@ def test_asking_goes_on_where_it_was_killed(
 ) -> None:
     monkeypatch.setattr(ask_module, "_CHUNK", 16)
     files = Files(find_images(foreign.images, "train", classes=CLASSES), single.card.preprocessing)
-    views = draw_views(2 * len(files), _augment(), torch.Generator().manual_seed(0))
+    views = draw_views(2 * len(files), len(files), _augment(), torch.Generator().manual_seed(0))
 
     def stop(share: float) -> None:
         if share > 0.5:

@@ -71,7 +71,7 @@ def test_a_backup_is_only_bound_to_its_teacher(tiny: Any, tmp_path: Path) -> Non
     with pytest.raises(ModelError, match="name the single that taught it"):
         export_model(tiny.collage_run, tmp_path)
     other = replace(tiny.single, card=tiny.single.card.model_copy(update={"name": "other", "sha256": "0" * 64}))
-    with pytest.raises(ModelError, match="taught by another single than this other"):
+    with pytest.raises(ModelError, match="trained for another single than this other"):
         export_model(tiny.collage_run, tmp_path, single=other)
     assert not list(tmp_path.iterdir())
 

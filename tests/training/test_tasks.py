@@ -16,15 +16,11 @@ from collage.codes import CollageCode  # noqa: E402
 from collage.data import PixelSet, load_pixels, open_dataset  # noqa: E402
 from collage.imaging import Preprocessing, normalise  # noqa: E402
 from collage.training import CollageTask, ask_single, assemble, draw_filled, run_training  # noqa: E402
-from collage.training._settings import AugmentSettings, DistillSettings  # noqa: E402
+from collage.training._settings import DistillSettings  # noqa: E402
 from collage.training._single import to_planes  # noqa: E402
 from collage.training._strange import draw_strange  # noqa: E402
 from collage.training._views import (  # noqa: E402
-    Views,
     apply_views,
-    draw_squares,
-    draw_views,
-    erase_squares,
     normalise_batch,
     show,
 )
@@ -51,32 +47,6 @@ def test_training_sees_what_serving_sees() -> None:
     np.testing.assert_allclose(planes, np.stack(tiles), atol=1e-6)
     canvas = CollageCode(2, PREPROCESSING, 3, unknown=True).encode(tiles)
     assert (assemble(torch.from_numpy(np.stack(tiles)), 2).numpy() == canvas).all()
-
-
-def test_views_flip_and_shift_with_repeated_edges() -> None:
-    images, augment = colours(3), AugmentSettings(shift=2)
-    views = Views(torch.tensor([False, True, False]), torch.tensor([2, 2, 0]), torch.tensor([2, 2, 3]))
-    same, flipped, shifted = apply_views(to_planes(images), views, augment.shift, PREPROCESSING)
-    plain = normalise_batch(to_planes(images), PREPROCESSING)
-    assert torch.equal(same, plain[0])
-    assert torch.equal(flipped, plain[1].flip(-1))
-    assert torch.equal(shifted[:, 2:, :-1], plain[2][:, :-2, 1:])  # two down, one left
-    assert torch.equal(shifted[:, 0, :-1], plain[2][:, 0, 1:])
-
-
-def test_views_reach_everywhere_and_only_as_far_as_asked() -> None:
-    views = draw_views(500, AugmentSettings(shift=1), seeded())
-    assert set(views.dy.tolist()) == set(views.dx.tolist()) == {0, 1, 2}
-    assert 0.4 < views.flip.float().mean() < 0.6
-    assert not draw_views(500, AugmentSettings(flip=False), seeded()).flip.any()
-
-
-def test_an_erased_square_is_the_mean_pixel() -> None:
-    images = erase_squares(torch.ones(200, 3, 12, 12), 4, draw_squares(200, 12, 4, seeded()))
-    erased = (images == 0).flatten(1).sum(1) // 3
-    assert set(erased.tolist()) == {4, 6, 9}  # 3 x 3 with a middle; less where it hangs over the border
-    assert (images[:, 0] == images[:, 2]).all()
-    assert (erase_squares(torch.ones(9, 1, 12, 12), 0, draw_squares(9, 12, 0, seeded())) == 1).all()
 
 
 @pytest.mark.parametrize("tiles", [4, 9, 25])
@@ -173,13 +143,12 @@ def test_the_single_is_asked_once(tiny: Any, make_settings: Callable[..., Any], 
 
 
 @pytest.mark.parametrize("role", ["collage", "cheap", "parity"])
-def test_mixtures_are_what_the_single_was_asked_about(
+def test_distorted_views_and_mixtures_are_what_the_single_was_asked_about(
     tiny: Any, make_settings: Callable[..., Any], tmp_path: Path, role: str
 ) -> None:
     model = {"k": 2, "encoder": "sum"} if role == "parity" else {}
-    settings = make_settings(
-        role, model=model, augment={"mix": 0.5, "erase": 0}, distill={"views": 3, "blank": 0.0, "strange": 0.0}
-    )
+    augment = {"mix": 0.25, "paste": 0.25, "warp": 0.5, "tone": 0.5, "erase": 0}
+    settings = make_settings(role, model=model, augment=augment, distill={"views": 3, "blank": 0.0, "strange": 0.0})
     images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=40)
     planes = to_planes(images)
     teacher = ask_single(tiny.single, planes, settings.augment, settings.distill, cache=tmp_path / "answers.pt", seed=5)
@@ -191,7 +160,7 @@ def test_mixtures_are_what_the_single_was_asked_about(
     shown = show(planes.__getitem__, torch.arange(40), views, settings.augment.shift, settings.preprocessing)
     one = apply_views(planes, views, settings.augment.shift, settings.preprocessing)
     other = apply_views(planes[views.mixtures.other], views, settings.augment.shift, settings.preprocessing)
-    own = views.mixtures.own.view(-1, 1, 1, 1)
+    own = views.mixtures.weights(settings.preprocessing.size)
     torch.testing.assert_close(shown, own * one + (1 - own) * other)
     (logits,) = open_session(tiny.single.path).run(None, {"images": shown.numpy()})
     np.testing.assert_allclose(soft.numpy(), logits, rtol=2e-3, atol=2e-3)
@@ -203,9 +172,9 @@ def test_mixtures_are_what_the_single_was_asked_about(
 def test_only_a_teacher_knows_what_a_mixture_shows(
     tiny: Any, make_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
-    for role, model in (("single", {}), ("learned", {"k": 2})):
-        with pytest.raises(ValueError, match="only a teacher knows what a mixture shows"):
-            make_settings(role, model=model, augment={"mix": 0.5})
+    for augment in ({"mix": 0.5}, {"paste": 0.5}):
+        with pytest.raises(ValueError, match="mix and paste: what a mixture shows is no one label"):
+            make_settings("learned", model={"k": 2}, augment=augment)
     # The labels of mixtures are not looked at: wrong ones change nothing.
     settings = make_settings("collage", augment={"mix": 1.0}, distill={"blank": 0.0, "strange": 0.0})
     images = load_pixels(open_dataset(settings.data.dataset), "train", settings.preprocessing, limit=40)

@@ -49,7 +49,7 @@ def export(
     settings = load_net(run_folder)[0]
     taught_by = load_model(single) if single else None
     config = config or Path("experiments") / f"{settings.model.name}.toml"
-    command = _command(settings, config, taught_by.card.name if taught_by else None)
+    command = _command(settings, run_folder, config, taught_by.card.name if taught_by else None)
     if command:
         command += (
             (f" --as {kind.value}" if kind else "") + (f" --grid {grid}" if grid else "") + (" --half" if half else "")
@@ -67,24 +67,28 @@ def export(
     )
 
 
-def _command(settings: TrainingSettings, config: Path, single: str | None) -> str:
+def _command(settings: TrainingSettings, folder: Path, config: Path, single: str | None) -> str:
     """The commands that make this model again, or nothing where `config` does not describe its training."""
-    from collage.training import change_training, load_training
+    from collage.training import change_training, has_own_teacher, load_training
 
     if not config.is_file():
         return ""
     base = load_training(config)
+    loop, own = settings.train, base.train
     changes = {
-        "seed": settings.train.seed if settings.train.seed != base.train.seed else None,
-        "epochs": settings.train.epochs if settings.train.epochs != base.train.epochs else None,
+        "seed": loop.seed if loop.seed != own.seed else None,
+        "epochs": loop.epochs if loop.epochs != own.epochs else None,
         "limit": settings.data.limit if settings.data.limit != base.data.limit else None,
     }
-    if change_training(base, **changes) != settings:
+    start = loop.start if loop.start != own.start else None
+    if change_training(base, **changes, start=start) != settings:
         return ""
     file = config.name if config.is_absolute() else config.as_posix()
-    teacher = f" --single {single}" if single else ""
+    belongs = f" --single {single}" if single else ""
     options = "".join(f" --{name} {value}" for name, value in changes.items() if value is not None)
+    if start is not None:
+        options += f" --start {start.as_posix()}"
     name, role = settings.model.name, settings.model.role.value
-    # A single's own teacher is nothing to its card: the file's first lines say where it comes from.
-    learns = teacher or (" --single TEACHER" if settings.distill is not None else "")
-    return f"collage train {role} --config {file}{learns}{options} && collage export runs/{name} --out models{teacher}"
+    # Another teacher than the single is nothing to the card: the file's first lines say where it comes from.
+    learns = f"{belongs} --teacher TEACHER" if has_own_teacher(folder) else belongs
+    return f"collage train {role} --config {file}{learns}{options} && collage export runs/{name} --out models{belongs}"

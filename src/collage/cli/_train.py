@@ -29,10 +29,12 @@ def train(
     role: TrainRole = typer.Argument(help="What to train; must be the file's own role."),
     config: Path = typer.Option(..., "--config", "-c", help="TOML file, as in experiments/."),
     out: Path | None = typer.Option(None, help="Folder of checkpoint and log  [default: runs/<model name>]"),
-    single: str | None = typer.Option(None, help="Teacher, by name or path: a backup's single, a single's larger one."),
+    single: str | None = typer.Option(None, help="A backup's single, by name or path; teaches it, if none else does."),
+    teacher: str | None = typer.Option(None, help="A larger net to learn from, by name or path; no parity can."),
     seed: int | None = typer.Option(None, help="Instead of the file's."),
     epochs: int | None = typer.Option(None, min=1, help="Instead of the file's."),
     limit: int | None = typer.Option(None, min=4, help="Use only so many training images."),
+    start: Path | None = typer.Option(None, help="Begin with what the training in this folder has learnt."),
     threads: int | None = typer.Option(None, min=1, help="Processor threads of each process  [default: all cores]"),
     device: str | None = typer.Option(None, help="cpu, cuda or cuda:N  [default: a GPU where CUDA finds one]"),
     processes: int = typer.Option(1, min=1, help="On this machine; more by torchrun (docs/fleet.md)."),
@@ -44,20 +46,20 @@ def train(
     from collage.training import change_training, load_training, run_training
     from collage.zoo import load_model
 
-    settings = change_training(load_training(config), seed=seed, epochs=epochs, limit=limit)
+    settings = change_training(load_training(config), seed=seed, epochs=epochs, limit=limit, start=start)
     if settings.model.role.value != role.value:
         raise SettingsError(f"{config}: model.role is {settings.model.role}, and the command asks for {role}")
     at = device_for(device, processes)
     folder = out or Path("runs") / settings.model.name
-    teacher = load_model(single) if single else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with together(processes, threads, folder) as (team, stop), Progress(*columns, disable=not team.first) as bar:
-        asking = bar.add_task("asking the single", total=100, visible=False)
+        asking = bar.add_task("asking the teacher", total=100, visible=False)
         epoch_bar = bar.add_task(f"training {settings.model.name}", total=settings.train.epochs)
         for done in run_training(
             settings,
             folder,
-            single=teacher,
+            single=load_model(single) if single else None,
+            teacher=load_model(teacher) if teacher else None,
             asking=lambda share: bar.update(asking, visible=True, completed=round(100 * share)),
             device=at,
             team=team,

@@ -2,6 +2,7 @@
 
 from collage.training._accuracy import AccuracyRow, measure_accuracy
 from collage.training._assess import assess
+from collage.training._bond import has_own_teacher
 from collage.training._bring import SingleFacts, bring_single, read_classes, read_facts
 from collage.training._calibrate import calibrate, confidences, load_validation, validation_logits
 from collage.training._calibration import (
@@ -101,6 +102,7 @@ __all__ = [
     "evaluate_joint",
     "export_model",
     "fit_temperature",
+    "has_own_teacher",
     "in_team",
     "join_team",
     "latency_ratio",

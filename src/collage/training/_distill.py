@@ -196,8 +196,9 @@ class _Asking:
 
     def teacher(self, images: ImageFiles, pixels: PixelSet) -> Teacher:
         """With the single's answers for augmented views."""
-        settings, seed = self._settings, self._settings.train.seed
+        settings = self._settings
         assert settings.distill is not None
+        seed = settings.distill.views_seed
         return ask_single(
             self._single,
             self._pictures(images, pixels),

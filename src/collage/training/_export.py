@@ -18,10 +18,10 @@ from collage.data import open_dataset
 from collage.dispatch import Role
 from collage.exceptions import ModelError
 from collage.nets import LearnedNet, TileNet, YoloNet, count_macs, count_params
+from collage.training._bond import must_belong
 from collage.training._quantise import store_half
 from collage.training._run import make_net
 from collage.training._settings import TrainingSettings
-from collage.training._teacher import answers_path
 from collage.zoo import Cost, LoadedModel, ModelCard, SecondFile, Split, load_model
 
 _OPSET = 20  # the first with GELU as one operator: a fifth of a small tile's time when it is five
@@ -41,7 +41,7 @@ def export_model(
 
     The averaged weights are taken; `half` stores them at half precision: half the file. A backup is bound to `single`
     by hash; `command` is for the card. Raises ModelError where the folder holds no training, or a backup's single is
-    not given or is not the one that taught it.
+    not given or is another than it was trained for.
 
     kind: a tile-isolated collage-cnn may also become a `batch` of its tiles, or a `cheap` single, with the same
     weights; the kind is then added to its name. With `grid`, 2 to 5, it serves another grid than it was trained with,
@@ -68,8 +68,8 @@ def export_model(
         single = None
     elif single is None:
         raise ModelError(f"{settings.model.name} is a backup: name the single that taught it")
-    elif any(folder.glob("answers-*.pt")) and not answers_path(folder, single, settings.train.seed).exists():
-        raise ModelError(f"{settings.model.name} was taught by another single than this {single.card.name}")
+    else:
+        must_belong(folder, settings.model.name, single)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.onnx"
     shape = _input_shape(settings, grid)

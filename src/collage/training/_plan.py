@@ -172,7 +172,7 @@ def _settings(
             dataset=str(request.images), validation=kept_out, split_seed=request.seed, classes=single.card.classes
         ),
         augment=AugmentSettings(flip=request.flip, shift=max(1, min(16, tile // 16)), erase=tile // 8),
-        distill=DistillSettings(weight=0.9, temperature=2.0, views=views, blank=0.15),
+        distill=DistillSettings(weight=0.9, temperature=2.0, views=views, views_seed=request.seed, blank=0.15),
         train=LoopSettings(
             epochs=request.epochs,
             batch=max(4, round(_TILES / request.grid**2)),

@@ -12,6 +12,7 @@ from collage.data import PixelSet, load_pixels, open_dataset, split_validation
 from collage.dispatch import Role
 from collage.exceptions import ModelError, SettingsError
 from collage.nets import LearnedNet, LearnedNetSettings, TileNet, WhitenedNet, YoloNetSettings, build_net
+from collage.training._bond import bind
 from collage.training._boxes import BoxTask
 from collage.training._checkpoint import averaged_weights
 from collage.training._collages import CollageTask
@@ -36,6 +37,7 @@ def run_training(
     folder: Path,
     *,
     single: LoadedModel | None = None,
+    teacher: LoadedModel | None = None,
     asking: Callable[[float], None] = lambda share: None,
     device: torch.device = CPU,
     team: Team = ALONE,
@@ -43,12 +45,14 @@ def run_training(
 ) -> Iterator[Progress]:
     """Train what `settings` says in `folder`, resuming what is there; yields after each epoch. See `train`.
 
-    A backup needs its `single`, and a single with a [distill] table a larger one; preprocessing and classes must be the
-    same. `asking` is told how far the single's answers for the training images have come, 0..1. `device`: see
-    `choose_device`. Raises DataMissing, ModelError, ProcessLost, SettingsError.
+    A backup needs its `single`, which teaches it unless a larger net does, the `teacher`; a single with a [distill]
+    table needs a teacher only. Preprocessing and classes must be the same. `asking` is told how far the teacher's
+    answers for the training images have come, 0..1. `device`: see `choose_device`. Raises DataMissing, ModelError,
+    ProcessLost, SettingsError.
     """
     torch.manual_seed(settings.train.seed)
     with team.watching(), team.in_turn():  # what is wrong is said once
+        teacher = _teacher_of(settings, single, teacher)
         dataset = open_dataset(settings.data.dataset)
     images = load_pixels(dataset, "train", settings.preprocessing, limit=settings.data.limit)
     training, validation = split_validation(images, settings.data.validation, settings.data.split_seed)
@@ -58,12 +62,17 @@ def run_training(
     elif isinstance(net, WhitenedNet | TileNet):
         net.prepare(_first_inputs(training, settings))
     with team.watching(), team.in_turn():
-        if single is not None:
-            team.must_see(answers_path(folder, single, settings.train.seed))
+        for model in filter(None, (single, teacher)):
+            if model.card.classes != images.classes:
+                raise ModelError(f"{model.card.name} knows other classes than {settings.data.dataset}")
+        if teacher is not None and settings.distill is not None:
+            team.must_see(answers_path(folder, teacher, settings.distill.views_seed))
+            bind(folder, single, teacher)
         task = _make_task(
             settings,
             folder,
             single=single,
+            teacher=teacher,
             training=training,
             validation=validation,
             net=net,
@@ -78,25 +87,24 @@ def _make_task(
     folder: Path,
     *,
     single: LoadedModel | None,
+    teacher: LoadedModel | None,
     training: PixelSet,
     validation: PixelSet,
     net: nn.Module,
     asking: Callable[[float], None],
     device: torch.device,
 ) -> Task:
-    if settings.distill is None:
-        if single is not None:
-            raise SettingsError(f"{settings.model.name} has no [distill] table: it learns from no single")
+    if teacher is None or settings.distill is None:
         return SingleTask(training, validation, settings, device=device)
-    teacher = _teacher(settings, single, training, folder, asking=asking, device=device)
-    assert single is not None  # a teacher is one
+    asked = _ask(settings, teacher, training, folder, asking=asking, device=device)
     if settings.model.k is None:
-        return _backup_task(settings)(training, validation, settings, teacher, device=device)
+        return _backup_task(settings)(training, validation, settings, asked, device=device)
+    assert single is not None  # every backup has one
     answers = plain_answers(single, to_planes(validation), folder, device=device)
     if not isinstance(net, LearnedNet):
-        return ParityTask(training, validation, settings, teacher, answers, device=device)
+        return ParityTask(training, validation, settings, asked, answers, device=device)
     net.around(_as_net(single).to(device))
-    return LearnedTask(training, validation, settings, teacher, answers=answers, net=net, device=device)
+    return LearnedTask(training, validation, settings, asked, answers=answers, net=net, device=device)
 
 
 def _backup_task(settings: TrainingSettings) -> type[CollageTask | SingleTask]:
@@ -122,30 +130,48 @@ def _as_net(single: LoadedModel) -> nn.Module:
     return net_from_model(single).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _teacher(
+def _teacher_of(
+    settings: TrainingSettings, single: LoadedModel | None, teacher: LoadedModel | None
+) -> LoadedModel | None:
+    """Who teaches; None: nobody, labels only. Raises ModelError, SettingsError."""
+    name, backup = settings.model.name, settings.model.role is not Role.SINGLE
+    if settings.distill is None:
+        if single is not None or teacher is not None:
+            raise SettingsError(f"{name} has no [distill] table: it learns from labels alone")
+        return None
+    if backup and single is None:
+        raise ModelError(f"{name} learns from a single: name one")
+    if settings.model.k is not None and teacher is not None:
+        raise SettingsError(f"{name} learns what its single says: no other net can teach it that")
+    if not backup and (teacher is None or single is not None):
+        raise ModelError(f"{name} is a single, which learns from a larger net: name one as its teacher")
+    chosen = teacher or single
+    assert chosen is not None  # a backup has a single, and a single a teacher
+    for model in filter(None, (single, chosen)):
+        if model.card.preprocessing != settings.preprocessing:
+            raise ModelError(f"[preprocessing] must be that of {model.card.name}: tiles are seen as it sees images")
+    return chosen
+
+
+def _ask(
     settings: TrainingSettings,
-    single: LoadedModel | None,
+    teacher: LoadedModel,
     training: PixelSet,
     folder: Path,
     *,
     asking: Callable[[float], None],
     device: torch.device,
 ) -> Teacher:
-    if single is None or settings.distill is None:
-        raise ModelError(f"{settings.model.name} learns from a single: name one")
-    if single.card.classes != training.classes:
-        raise ModelError(f"{single.card.name} knows other classes than {settings.data.dataset}: it cannot teach them")
-    if single.card.preprocessing != settings.preprocessing:
-        raise ModelError(f"[preprocessing] must be that of {single.card.name}: it teaches tiles as it sees images")
-    cache = answers_path(folder, single, settings.train.seed)
+    assert settings.distill is not None  # or there is no teacher
+    cache = answers_path(folder, teacher, settings.distill.views_seed)
     share_answers(cache, settings)
     return ask_single(
-        single,
+        teacher,
         to_planes(training),
         settings.augment,
         settings.distill,
         cache=cache,
-        seed=settings.train.seed,
+        seed=settings.distill.views_seed,
         progress=asking,
         device=device,
     )

@@ -60,14 +60,21 @@ class DataSettings(_Section):
 
 
 class AugmentSettings(_Section):
-    """Random changes of a training image. The teacher sees the same, but for the erased square."""
+    """Random changes of a training image. A teacher sees the same, but for the erased square."""
 
     flip: bool = True
     shift: int = Field(default=2, ge=0, le=16, description="pixels, each way")
-    mix: float = Field(
-        default=0.0, ge=0, le=1, description="share of the views that are mixtures with another image; needs a teacher"
-    )
+    mix: float = Field(default=0.0, ge=0, le=1, description="share of the views that are blended with another image")
+    paste: float = Field(default=0.0, ge=0, le=1, description="share of them that another image's square is pasted on")
+    warp: float = Field(default=0.0, ge=0, le=1, description="1: turned up to 30 degrees, sheared and scaled up to 0.3")
+    tone: float = Field(default=0.0, ge=0, le=1, description="1: brightness, contrast and saturation by up to half")
     erase: int = Field(default=8, ge=0, le=64, description="side of a square of mean pixels, made odd: 8 is 7; 0: none")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.mix + self.paste > 1:
+            raise ValueError("mix and paste are shares of the same views, and together at most 1")
+        return self
 
 
 class DistillSettings(_Section):
@@ -79,6 +86,7 @@ class DistillSettings(_Section):
     weight: float = Field(default=0.9, ge=0, le=1, description="of the single's soft outputs; the rest is the labels'")
     temperature: float = Field(default=2.0, gt=0, le=20)
     views: int = Field(default=4, ge=1, le=64, description="augmented views of each image that the single answers once")
+    views_seed: int = Field(default=0, description="draws them: trainings of other seeds then ask no teacher again")
     blank: float = Field(default=0.15, ge=0, lt=1, description="share of collages with some tiles blank")
     strange: float = Field(
         default=0.02, ge=0, lt=1, description="share of tiles that show nothing, a plain colour or noise: unknown too"
@@ -122,8 +130,8 @@ class TrainingSettings(_Section):
     def _fits(self) -> Self:
         if self.model.role is not Role.SINGLE and self.distill is None:
             raise ValueError("a backup needs a [distill] table")
-        if self.augment.mix and (self.distill is None or self.model.net.family in ("learned", "yolo")):
-            raise ValueError("augment.mix: only a teacher knows what a mixture shows, and this learns from labels too")
+        if self.augment.mix + self.augment.paste and self.model.net.family in ("learned", "yolo"):
+            raise ValueError("augment.mix and paste: what a mixture shows is no one label, from which this learns too")
         if self.model.k is not None and self.model.encoder == "concat":
             concat_layout(self.model.k, self.preprocessing.size)  # raises for what does not divide
         return self
@@ -135,9 +143,14 @@ def load_training(path: Path) -> TrainingSettings:
 
 
 def change_training(
-    settings: TrainingSettings, *, seed: int | None = None, epochs: int | None = None, limit: int | None = None
+    settings: TrainingSettings,
+    *,
+    seed: int | None = None,
+    epochs: int | None = None,
+    limit: int | None = None,
+    start: Path | None = None,
 ) -> TrainingSettings:
-    """The same training with another seed, length or number of training images. None: the file's own.
+    """The same training with another seed, length, number of training images or beginning. None: the file's own.
 
     With a limit, validation takes at most a quarter of the images.
     """
@@ -146,6 +159,8 @@ def change_training(
         loop = loop.model_copy(update={"seed": seed})
     if epochs is not None:
         loop = loop.model_copy(update={"epochs": epochs})
+    if start is not None:
+        loop = loop.model_copy(update={"start": start})
     if limit is not None:
         data = data.model_copy(update={"limit": limit, "validation": min(data.validation, limit // 4)})
     return settings.model_copy(update={"train": loop, "data": data})

@@ -47,13 +47,17 @@ class SingleTask:
         index = self._order[self._next : self._next + self.size]  # (B,)
         self._next += self.size
         if self._teacher is None:
-            views, soft = draw_views(self.size, augment, generator), None
+            views, soft = draw_views(self.size, len(self._labels), augment, generator), None
         else:
             views, soft = self._teacher.draw(index, generator, part)
             soft = moved(soft, device)
         squares = draw_squares(self.size, settings.preprocessing.size, augment.erase, generator)
         index, views = index[part], views.take(part)
-        labels = moved(views.known(self._labels[index]), device)
+        own = self._labels[index]
+        labels = moved(own if soft is None else views.known(own), device)
+        mixtures = views.mixtures
+        others = None if mixtures is None else moved(self._labels[mixtures.other], device)
+        shares = None if mixtures is None else moved(mixtures.own, device)
         images = show(
             lambda some: self._pixels.index_select(0, some), index, views, augment.shift, settings.preprocessing,
             device=device,
@@ -62,9 +66,16 @@ class SingleTask:
 
         def loss(outputs: Tensor) -> Tensor:
             smoothing = settings.train.label_smoothing
-            if soft is None or settings.distill is None:
+            if soft is not None and settings.distill is not None:
+                return teaching_loss(outputs, labels, soft, settings.distill, smoothing=smoothing)
+            if others is None or shares is None:
                 return nn.functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
-            return teaching_loss(outputs, labels, soft, settings.distill, smoothing=smoothing)
+            # Without a teacher a mixture has the labels of both, each for its share.
+            wrong = [
+                nn.functional.cross_entropy(outputs, some, label_smoothing=smoothing, reduction="none")
+                for some in (labels, others)
+            ]  # (b,) each
+            return torch.lerp(wrong[1], wrong[0], shares).mean()
 
         return images, loss
 

@@ -14,7 +14,7 @@ from collage.data import UNLABELLED
 from collage.training._ask import Pictures, ask
 from collage.training._device import CPU
 from collage.training._settings import AugmentSettings, DistillSettings, TrainingSettings
-from collage.training._views import Views, draw_mixtures, draw_views
+from collage.training._views import Views, draw_views
 from collage.zoo import LoadedModel
 
 
@@ -56,8 +56,7 @@ def ask_single(
     """
     count, own = distill.views, single.card.preprocessing
     generator = torch.Generator().manual_seed(seed)
-    views = draw_views(len(pictures) * count, augment, generator)
-    views = views._replace(mixtures=draw_mixtures(len(views.flip), len(pictures), augment.mix, generator))
+    views = draw_views(len(pictures) * count, len(pictures), augment, generator)
     theirs, shift = views.scaled(augment.shift, own.size / (tile or own.size))
     logits = ask(single, pictures, theirs, shift, cache=cache, progress=progress, device=device)
     return Teacher(views, logits, count)
@@ -82,8 +81,8 @@ def share_answers(cache: Path, settings: TrainingSettings) -> None:
 def _what_is_asked(settings: TrainingSettings) -> tuple[object, ...]:
     """All that a single's answers depend on, beside the single and the seed."""
     views = settings.distill and settings.distill.views
-    augment = settings.augment
-    return settings.data, settings.preprocessing, augment.flip, augment.shift, augment.mix, views
+    augment = settings.augment.model_copy(update={"erase": 0})  # which a teacher does not see
+    return settings.data, settings.preprocessing, augment, views
 
 
 def plain_answers(
