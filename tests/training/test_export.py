@@ -74,6 +74,11 @@ def test_a_backup_is_only_bound_to_its_teacher(tiny: Any, tmp_path: Path) -> Non
     with pytest.raises(ModelError, match="trained for another single than this other"):
         export_model(tiny.collage_run, tmp_path, single=other)
     assert not list(tmp_path.iterdir())
+    # Where nothing else says whose it is, as of a distillation, the answers do.
+    run = shutil.copytree(tiny.collage_run, tmp_path / "run", ignore=shutil.ignore_patterns("bond.json"))
+    with pytest.raises(ModelError, match="trained for another single than this other"):
+        export_model(run, tmp_path / "models", single=other)
+    check_bound(tiny.single, export_model(run, tmp_path / "models", single=tiny.single))
 
 
 def test_a_folder_without_a_training_is_refused(tmp_path: Path) -> None:

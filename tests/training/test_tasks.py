@@ -13,8 +13,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
 
 from collage.codes import CollageCode  # noqa: E402
-from collage.data import PixelSet, load_pixels, open_dataset  # noqa: E402
-from collage.imaging import Preprocessing, normalise  # noqa: E402
+from collage.data import load_pixels, open_dataset  # noqa: E402
+from collage.imaging import normalise  # noqa: E402
 from collage.training import CollageTask, ask_single, assemble, draw_filled, run_training  # noqa: E402
 from collage.training._settings import DistillSettings  # noqa: E402
 from collage.training._single import to_planes  # noqa: E402
@@ -26,18 +26,9 @@ from collage.training._views import (  # noqa: E402
 )
 from collage.zoo import open_session  # noqa: E402
 
+from .colours import PREPROCESSING, colours, seeded  # noqa: E402
+
 pytestmark = pytest.mark.train
-
-PREPROCESSING = Preprocessing(size=12, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def colours(count: int) -> PixelSet:
-    pixels = np.random.default_rng(0).integers(256, size=(count, 12, 12, 3), dtype=np.uint8)
-    return PixelSet(pixels, np.arange(count) % 3, ["a", "b", "c"])
 
 
 def test_training_sees_what_serving_sees() -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: train)")
 
-from collage.data import PixelSet  # noqa: E402
-from collage.imaging import Preprocessing  # noqa: E402
 from collage.training._settings import AugmentSettings  # noqa: E402
 from collage.training._single import to_planes  # noqa: E402
 from collage.training._views import (  # noqa: E402
@@ -25,18 +22,9 @@ from collage.training._views import (  # noqa: E402
     show,
 )
 
+from .colours import PREPROCESSING, colours, seeded  # noqa: E402
+
 pytestmark = pytest.mark.train
-
-PREPROCESSING = Preprocessing(size=12, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def colours(count: int) -> PixelSet:
-    pixels = np.random.default_rng(0).integers(256, size=(count, 12, 12, 3), dtype=np.uint8)
-    return PixelSet(pixels, np.arange(count) % 3, ["a", "b", "c"])
 
 
 def still(count: int, looks: Looks | None = None) -> Views:

@@ -51,6 +51,7 @@ def train(
         raise SettingsError(f"{config}: model.role is {settings.model.role}, and the command asks for {role}")
     at = device_for(device, processes)
     folder = out or Path("runs") / settings.model.name
+    of, by = (load_model(name) if name else None for name in (single, teacher))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with together(processes, threads, folder) as (team, stop), Progress(*columns, disable=not team.first) as bar:
         asking = bar.add_task("asking the teacher", total=100, visible=False)
@@ -58,8 +59,8 @@ def train(
         for done in run_training(
             settings,
             folder,
-            single=load_model(single) if single else None,
-            teacher=load_model(teacher) if teacher else None,
+            single=of,
+            teacher=by,
             asking=lambda share: bar.update(asking, visible=True, completed=round(100 * share)),
             device=at,
             team=team,

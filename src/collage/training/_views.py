@@ -84,6 +84,16 @@ class Views(NamedTuple):
             self.looks and self.looks.take(index),
         )
 
+    def to(self, device: torch.device) -> Views:
+        """On `device`."""
+        return Views(
+            moved(self.flip, device),
+            moved(self.dy, device),
+            moved(self.dx, device),
+            self.mixtures and self.mixtures.to(device),
+            self.looks and self.looks.to(device),
+        )
+
     def known(self, labels: Tensor) -> Tensor:
         """Labels (B,) of the images, UNLABELLED where only a teacher knows what a view shows."""
         return labels if self.plain is None else labels.where(self.plain, UNLABELLED)
@@ -154,17 +164,12 @@ def show(
 
     `images` gives the pixels of some images: int64 (B,) -> uint8 (B, C, S, S).
     """
-    there = Views(
-        moved(views.flip, device),
-        moved(views.dy, device),
-        moved(views.dx, device),
-        looks=views.looks and views.looks.to(device),
-    )
+    there = views.to(device)
     seen = apply_views(moved(images(index), device), there, shift, preprocessing)
-    if views.mixtures is None:
+    if views.mixtures is None or there.mixtures is None:
         return seen
     others = apply_views(moved(images(views.mixtures.other), device), there, shift, preprocessing)
-    return torch.lerp(others, seen, views.mixtures.to(device).weights(seen.shape[-1]))
+    return torch.lerp(others, seen, there.mixtures.weights(seen.shape[-1]))
 
 
 def apply_views(pixels: Tensor, views: Views, shift: int, preprocessing: Preprocessing) -> Tensor:
